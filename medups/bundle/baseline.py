@@ -1,0 +1,31 @@
+"""The voxel classifier on the same cases as a training run: what position and intensity alone can do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medups.bundle.train import Display, prepare
+from medups.data.canonical import Grid
+from medups.data.cases import open_dataset
+from medups.data.labels import write_beside
+from medups.data.nifti import write_nifti
+from medups.data.readers import case_name, read_scan
+from medups.files import require_writable
+from medups.training.voxel_classifier import VoxelClassifier
+
+
+def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) -> None:
+    """Fit the baseline to the training cases of ``config`` and write its masks of the test cases to ``folder``."""
+    require_writable(folder)
+    run = prepare(config, display)
+    classes = max(run.model.labels.organs) + 1
+    classifier = VoxelClassifier.fit(run.train, classes, int(config["seed"]))
+    for case in display.cases(list(open_dataset(config["data"]).test), "baseline masks"):
+        scan = read_scan(case.image)
+        grid = Grid(scan.data.shape, scan.affine)
+        labels = grid.to_file(classifier.predict(grid.to_canonical(scan.data)))
+        mask = folder / f"{case_name(case.image)}.nii.gz"
+        write_beside(mask, run.model.labels)
+        write_nifti(mask, labels, scan.affine)

@@ -1,0 +1,109 @@
+"""Scans in, masks out, each on its scan's own grid."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from medups.bundle.model import Model, load_bundle
+from medups.data.canonical import Grid, resize_image, resized_shape
+from medups.data.cases import case_key
+from medups.data.labels import write_beside
+from medups.data.nifti import Volume, write_nifti
+from medups.data.readers import case_name, find_scans, is_nifti, read_scan
+from medups.errors import InputError
+from medups.files import require_writable
+
+Progress = Callable[[float], None]
+
+
+@dataclass(frozen=True)
+class Job:
+    """One scan and the mask to be made of it."""
+
+    scan: Path
+    mask: Path
+
+
+def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list[Job]:
+    """Which masks to write. Nothing is written yet.
+
+    Args:
+        source: a scan or a folder of scans.
+        output: a .nii or .nii.gz file for one scan, else a folder that gets ``<scan>.nii.gz``.
+        cases: only scans of these names, as in a data split; None for all.
+
+    Raises:
+        InputError: no scans, a name that is not among them, or an output that cannot be written.
+    """
+    scans = find_scans(source)
+    if cases is not None:
+        by_key = {case_key(scan): scan for scan in scans}
+        unknown = [name for name in cases if name not in by_key]
+        if unknown:
+            raise InputError(f"{source}: no scans of the cases {', '.join(unknown)}; there is {', '.join(by_key)}")
+        scans = [by_key[name] for name in cases]
+    if is_nifti(output):
+        if len(scans) > 1:
+            raise InputError(f"{output}: {len(scans)} scans need a folder as output, not one file")
+        require_writable(output.parent)
+        if output.is_dir():
+            raise InputError(f"{output}: is a folder; give a file name")
+        return [Job(scans[0], output)]
+    require_writable(output)
+    jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
+    names = [job.mask.name for job in jobs]
+    twice = {name for name in names if names.count(name) > 1}
+    if twice:
+        raise InputError(f"{source}: several scans would be written to {', '.join(sorted(twice))}; rename them")
+    for job in jobs:
+        if job.mask.resolve() == job.scan.resolve():
+            raise InputError(f"{job.scan}: the mask would replace the scan; give another output")
+    return jobs
+
+
+def check(jobs: Sequence[Job], progress: Progress | None = None) -> None:
+    """Read every scan once before any work. Raises InputError that lists all scans that cannot be used."""
+    problems = []
+    for number, job in enumerate(jobs, start=1):
+        try:
+            read_scan(job.scan)
+        except InputError as error:
+            problems.append(str(error))
+        if progress is not None:
+            progress(number / len(jobs))
+    if problems:
+        raise InputError("; ".join(problems))
+
+
+def predict(model: Model, job: Job, device: torch.device | str = "cpu", progress: Progress | None = None) -> None:
+    """Segment one scan: the mask (uint8) with the scan's grid and affine, and its organ names beside it."""
+    mask = segment(model, read_scan(job.scan), device, progress)
+    write_beside(job.mask, model.labels)
+    write_nifti(job.mask, mask.data, mask.affine)
+
+
+def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:
+    """The mask of a scan, on the scan's grid."""
+    grid = Grid(scan.data.shape, scan.affine, model.orientation)
+    image = grid.to_canonical(scan.data)
+    small = resize_image(image, resized_shape(image.shape, grid.spacing, model.spacing))
+    labels = model.segment(small, device, shape=image.shape, progress=progress)
+    return Volume(grid.to_file(labels), scan.affine, scan.source)
+
+
+class Predictor:
+    """What ``python -m monai.bundle run`` calls: ``Predictor(bundle)(input, output)``."""
+
+    def __init__(self, bundle: str, device: str = "cpu") -> None:
+        self.device = device
+        self.model = load_bundle(Path(bundle), device)
+
+    def __call__(self, source: str, output: str) -> None:
+        jobs = plan(Path(source), Path(output))
+        check(jobs)
+        for job in jobs:
+            predict(self.model, job, self.device)

@@ -1,0 +1,1 @@
+"""Cases, label sets, readers, phantoms, caches and samplers. Needs no network code."""

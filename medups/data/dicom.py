@@ -1,0 +1,136 @@
+"""A DICOM series as one volume, only when no slice is missing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.data.nifti import Volume
+from medups.errors import InputError
+
+_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def series_in(folder: Path) -> list[str]:
+    """The ids of the DICOM series whose files lie directly in ``folder``."""
+    return list(_simpleitk().ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
+
+
+def read_dicom(folder: Path) -> Volume:
+    """Read the one series in ``folder``; voxels [column, row, slice], Hounsfield units for CT.
+
+    The affine is taken from the positions of the first and the last slice, so that tilted gantries come out
+    right.
+
+    Raises:
+        InputError: no series or several, slices of different size or orientation, slices that are missing or
+            lie twice in one place, or pixel data that cannot be read.
+    """
+    sitk = _simpleitk()
+    series = series_in(folder)
+    if len(series) != 1:
+        found = f"{len(series)} DICOM series" if series else "no DICOM series"
+        raise InputError(
+            f"{folder}: expected one DICOM series, found {found}; put each series into a folder of its own"
+        )
+    files = list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    headers = [_header(sitk, file) for file in files]
+    first = headers[0]
+    for file, header in zip(files, headers, strict=True):
+        if header["size"] != first["size"] or not np.allclose(header["axes"], first["axes"], atol=1e-4):
+            raise InputError(f"{file}: slice of another size or orientation than {files[0]}; the series is mixed")
+    normal = np.cross(first["axes"][:3], first["axes"][3:])
+    heights = np.array([header["position"] @ normal for header in headers])
+    order = np.argsort(heights, kind="stable")
+    _check_gaps(heights[order], [headers[i]["number"] for i in order], folder)
+    sorted_files = [files[i] for i in order]
+    data = _pixels(sitk, sorted_files)
+    ends = headers[order[0]]["position"], headers[order[-1]]["position"]
+    step = (ends[1] - ends[0]) / (len(files) - 1) if len(files) > 1 else normal * first["thickness"]
+    affine = np.eye(4)
+    affine[:3, 0] = first["axes"][:3] * first["spacing"][0]
+    affine[:3, 1] = first["axes"][3:] * first["spacing"][1]
+    affine[:3, 2], affine[:3, 3] = step, ends[0]
+    return Volume(data, _TO_RAS @ affine, str(folder))
+
+
+def _check_gaps(heights: NDArray[np.float64], numbers: list[int | None], folder: Path) -> None:
+    steps = np.diff(heights)
+    if not len(steps):
+        return
+    usual = float(np.median(steps))
+    if steps.min() < 0.01:
+        raise InputError(f"{folder}: two slices lie in one place ({heights[np.argmin(steps)]:.2f} mm); keep one phase")
+    # a hundredth of a millimetre of rounding is common in headers, a hundredth of a step is not a gap
+    wrong = np.flatnonzero(np.abs(steps - usual) > 0.05 * usual + 0.01)
+    if len(wrong):
+        gaps = ", ".join(f"{steps[i]:.2f} mm after {heights[i]:.2f} mm" for i in wrong[:3])
+        raise InputError(
+            f"{folder}: slices are missing: {len(heights)} found, {usual:.2f} mm apart, but {gaps}; get all"
+        )
+    known = [number for number in numbers if number is not None]
+    if len(known) == len(heights) > 1:
+        jumps = np.abs(np.diff(known))
+        if jumps.max() != jumps.min() and len(set(known)) == len(known):
+            raise InputError(
+                f"{folder}: slices are missing: instance numbers run {min(known)} to {max(known)} with holes, "
+                f"{len(known)} found; get the whole series"
+            )
+
+
+def _header(sitk: Any, file: str) -> dict[str, Any]:
+    reader = sitk.ImageFileReader()
+    reader.SetImageIO("GDCMImageIO")
+    reader.SetFileName(file)
+    try:
+        reader.ReadImageInformation()
+    except RuntimeError as error:
+        raise InputError(f"{file}: the DICOM header cannot be read ({_last_line(error)})") from error
+
+    def numbers(tag: str) -> NDArray[np.float64]:
+        if not reader.HasMetaDataKey(tag):
+            raise InputError(f"{file}: DICOM tag ({tag.replace('|', ',')}) is missing; the slice cannot be placed")
+        return np.array([float(part) for part in reader.GetMetaData(tag).split("\\")])
+
+    number = reader.GetMetaData("0020|0013").strip() if reader.HasMetaDataKey("0020|0013") else ""
+    spacing = numbers("0028|0030")[::-1]  # rows first in the file: millimetres between rows, then columns
+    if not (spacing > 0).all():
+        raise InputError(f"{file}: pixel spacing must be positive, found {spacing.tolist()}")
+    return {
+        "size": reader.GetSize()[:2],
+        "position": numbers("0020|0032"),
+        "axes": numbers("0020|0037"),
+        "spacing": spacing,
+        "thickness": float(numbers("0018|0050")[0]) if reader.HasMetaDataKey("0018|0050") else 1.0,
+        "number": int(number) if number.lstrip("-").isdigit() else None,
+    }
+
+
+def _pixels(sitk: Any, files: list[str]) -> NDArray[np.generic]:
+    slices = []
+    for file in files:
+        reader = sitk.ImageFileReader()
+        reader.SetImageIO("GDCMImageIO")
+        reader.SetFileName(file)
+        try:
+            pixels = sitk.GetArrayFromImage(reader.Execute())
+        except RuntimeError as error:
+            raise InputError(f"{file}: the pixel data is cut or damaged ({_last_line(error)})") from error
+        slices.append(pixels.reshape(pixels.shape[-2:]).T)
+    return np.stack(slices, 2)
+
+
+def _simpleitk() -> Any:
+    try:
+        import SimpleITK
+    except ImportError as error:
+        raise InputError("reading DICOM needs SimpleITK: pip install SimpleITK") from error
+    SimpleITK.ProcessObject.SetGlobalWarningDisplay(False)
+    return SimpleITK
+
+
+def _last_line(error: Exception) -> str:
+    return str(error).strip().splitlines()[-1].strip()

@@ -1,0 +1,119 @@
+"""Label sets: which id means which organ. Data, predictions and evaluation meet by organ name, never by id."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+import yaml
+from numpy.typing import NDArray
+
+from medups.errors import InputError
+from medups.files import configs_dir, read_json, write_json
+
+LabelArray = NDArray[np.integer]
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """A named table of ids and organs; id 0 is background and not listed."""
+
+    name: str
+    organs: Mapping[int, str]
+
+    def __post_init__(self) -> None:
+        if len(set(self.organs.values())) != len(self.organs) or any(number < 1 for number in self.organs):
+            raise InputError(f"label set {self.name}: ids must be positive and organ names unique, got {self.organs}")
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.organs.values())
+
+    def id_of(self, organ: str) -> int:
+        for number, name in self.organs.items():
+            if name == organ:
+                return number
+        raise InputError(f"label set {self.name}: unknown organ {organ!r}{_suggest(organ, self.names)}")
+
+    def check_ids(self, labels: LabelArray, source: str) -> None:
+        """Raise InputError where ``labels`` holds an id that this set does not name."""
+        unknown = sorted(set(np.unique(labels).tolist()) - set(self.organs) - {0})
+        if unknown:
+            raise InputError(
+                f"{source}: label ids {unknown} are not in the set {self.name!r} (ids 0 to {max(self.organs)}); "
+                "name the set the file was made with"
+            )
+
+    def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
+        """Ids of this set to those of ``target`` by organ name; organs that ``target`` lacks become background."""
+        ids = {name: number for number, name in target.organs.items()}
+        table = np.zeros(max(self.organs, default=0) + 1, dtype=np.uint8)
+        for number, name in self.organs.items():
+            table[number] = ids.get(name, 0)
+        return table[labels]
+
+
+def list_label_sets() -> list[str]:
+    """Names of the shipped label sets."""
+    return sorted(path.stem for path in (configs_dir() / "labels").glob("*.yaml"))
+
+
+def label_set(name_or_path: str) -> LabelSet:
+    """A shipped set by name, or a set from a YAML file (``name``, ``organs``) or a mask's ``.labels.json``."""
+    path = Path(name_or_path)
+    if path.suffix == ".json":
+        return _from_table(path.name, read_json(path), path)
+    shipped = configs_dir() / "labels" / f"{name_or_path}.yaml"
+    source = path if path.suffix in (".yaml", ".yml") else shipped
+    if not source.is_file():
+        known = list_label_sets()
+        raise InputError(
+            f"unknown label set {name_or_path!r}; there is {', '.join(known)}, or give a YAML file"
+            f"{_suggest(name_or_path, known)}"
+        )
+    try:
+        content = yaml.safe_load(source.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(f"{source}: expected a YAML label set, found {error}") from error
+    if not isinstance(content, dict) or "organs" not in content:
+        raise InputError(f"{source}: expected the keys name and organs")
+    return _from_table(str(content.get("name", source.stem)), content["organs"], source)
+
+
+def beside(mask: Path) -> Path:
+    """The label table that lies beside a mask: ``X.nii.gz`` has ``X.labels.json``."""
+    return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ".labels.json")
+
+
+def write_beside(mask: Path, labels: LabelSet) -> None:
+    write_json(beside(mask), {str(number): name for number, name in labels.organs.items()})
+
+
+def organ_names(spec: str) -> list[str]:
+    """Organs of a shipped set, or of a comma-separated list of names that some shipped set knows."""
+    if spec in list_label_sets() or Path(spec).suffix in (".yaml", ".yml", ".json"):
+        return label_set(spec).names
+    names = [name.strip() for name in spec.split(",") if name.strip()]
+    known = sorted({organ for name in list_label_sets() for organ in label_set(name).names})
+    for name in names:
+        if name not in known:
+            sets = ", ".join(list_label_sets())
+            raise InputError(f"unknown organ {name!r}{_suggest(name, known)}; give organ names or a label set ({sets})")
+    return names
+
+
+def _from_table(name: str, table: object, source: Path) -> LabelSet:
+    if not isinstance(table, dict):
+        raise InputError(f"{source}: expected ids mapped to organ names, found {type(table).__name__}")
+    try:
+        return LabelSet(name, {int(number): str(organ) for number, organ in table.items()})
+    except ValueError as error:
+        raise InputError(f"{source}: expected whole-number ids mapped to organ names, found {error}") from error
+
+
+def _suggest(name: str, known: Iterable[str]) -> str:
+    near = get_close_matches(name, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

@@ -1,0 +1,106 @@
+"""Scans and label masks from files, checked before any work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from nibabel import orientations
+from numpy.typing import NDArray
+
+from medups.data.canonical import same_grid
+from medups.data.dicom import read_dicom, series_in
+from medups.data.labels import LabelSet
+from medups.data.nifti import Volume, read_nifti
+from medups.errors import InputError
+
+_NIFTI = (".nii", ".nii.gz")
+
+
+def is_nifti(path: Path) -> bool:
+    return path.name.endswith(_NIFTI)
+
+
+def case_name(path: Path) -> str:
+    """File or folder name without the NIfTI ending."""
+    return path.name.removesuffix(".gz").removesuffix(".nii")
+
+
+def find_scans(path: Path) -> list[Path]:
+    """The scans that ``path`` is or holds: a NIfTI file, a folder of one DICOM series, or a folder of both kinds.
+
+    Raises:
+        InputError: nothing there, an empty or unreadable folder, or several series in one folder.
+    """
+    if path.is_file():
+        return [path]
+    if not path.is_dir():
+        raise InputError(f"{path}: no such file or folder")
+    try:
+        entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise InputError(f"{path}: the folder cannot be read ({error.strerror})") from error
+    scans = [entry for entry in entries if entry.is_file() and is_nifti(entry)]
+    if not scans and any(entry.is_file() for entry in entries) and series_in(path):
+        return [path]
+    scans += [entry for entry in entries if entry.is_dir() and series_in(entry)]
+    if not scans:
+        raise InputError(f"{path}: no scans in this folder; expected .nii or .nii.gz files, or DICOM series")
+    return scans
+
+
+def read_scan(path: Path) -> Volume:
+    """A NIfTI file or the DICOM series in a folder, as float32 intensities.
+
+    Raises:
+        InputError: what the file readers raise, a voxel that is not a number, or an image of one value.
+    """
+    volume = read_dicom(path) if path.is_dir() else read_nifti(path)
+    data = np.asarray(volume.data, dtype=np.float32)
+    if not np.isfinite(data).all():
+        raise InputError(f"{path}: {int((~np.isfinite(data)).sum())} voxels are not finite numbers; mend the image")
+    if data.min() == data.max():
+        raise InputError(f"{path}: all voxels have the value {data.flat[0]:g}; this is no scan")
+    return Volume(data, volume.affine, volume.source)
+
+
+def read_labels(path: Path, labels: LabelSet) -> Volume:
+    """A label mask as int32 ids of ``labels``; whole numbers stored as floats are taken.
+
+    Raises:
+        InputError: what the NIfTI reader raises, values that are not whole, or ids outside the set.
+    """
+    volume = read_nifti(path)
+    data = np.asarray(volume.data)
+    whole = np.asarray(np.rint(data), dtype=np.int32) if np.isfinite(data).all() else None
+    if whole is None or (data.dtype.kind == "f" and np.abs(data - whole).max() > 1e-3):
+        raise InputError(f"{path}: a label mask must hold whole numbers; these are fractions (an interpolated mask?)")
+    labels.check_ids(whole, str(path))
+    return Volume(whole, volume.affine, volume.source)
+
+
+def on_grid_of(mask: Volume, image: Volume) -> Volume:
+    """``mask`` with its axes in the order and direction of ``image``'s: no voxel is resampled.
+
+    Raises:
+        InputError: the voxels of both do not lie on each other.
+    """
+    own, goal = (orientations.io_orientation(volume.affine) for volume in (mask, image))
+    change = orientations.ornt_transform(own, goal)
+    data = orientations.apply_orientation(mask.data, change)
+    affine = mask.affine @ orientations.inv_ornt_aff(change, mask.data.shape)
+    if data.shape != image.data.shape:
+        raise InputError(
+            f"{mask.source}: shape {mask.data.shape} differs from {image.data.shape} of {image.source}; "
+            "bring both to one grid"
+        )
+    if not same_grid(affine, image.affine, image.data.shape):
+        raise InputError(
+            f"{mask.source}: the affine puts voxels elsewhere than {image.source}: found {_rows(mask.affine)}, "
+            f"expected {_rows(image.affine)}; bring both to one grid"
+        )
+    return Volume(np.ascontiguousarray(data), image.affine, mask.source)
+
+
+def _rows(affine: NDArray[np.float64]) -> str:
+    return str(affine[:3].round(3).tolist())

@@ -1,0 +1,110 @@
+"""The endless sequence of training samples: sample n depends on the seed and on n, on nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from monai.transforms import Compose
+from numpy.random import Generator
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from medups.data.cache import CachedCase
+
+Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
+
+
+class Source(Protocol):
+    """Reads sample ``n``: image and label arrays without a channel axis."""
+
+    def __len__(self) -> int:
+        """Samples of one epoch."""
+
+    def read(self, n: int, seed: int) -> Arrays: ...
+
+
+class Slices:
+    """Every slice once an epoch, in an order of the epoch's own."""
+
+    def __init__(self, cases: Sequence[CachedCase]) -> None:
+        self.cases = cases
+        self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
+        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def read(self, n: int, seed: int) -> Arrays:
+        epoch, position = divmod(n, len(self.index))
+        if self._order is None or self._order[0] != (seed, epoch):
+            self._order = (seed, epoch), generator(seed, epoch, stream=1).permutation(len(self.index))
+        number, row = self.index[self._order[1][position]]
+        return self.cases[number].image[row], self.cases[number].label[row]
+
+
+class Patches:
+    """Boxes of ``size`` voxels, half of them around a voxel of an organ; beyond the volume its border repeats."""
+
+    def __init__(self, cases: Sequence[CachedCase], size: Sequence[int], patches_per_case: int = 4) -> None:
+        self.cases = cases
+        self.size = np.array(size)
+        self.patches_per_case = patches_per_case
+
+    def __len__(self) -> int:
+        return len(self.cases) * self.patches_per_case
+
+    def read(self, n: int, seed: int) -> Arrays:
+        rng = generator(seed, n, stream=2)
+        case = self.cases[int(rng.integers(len(self.cases)))]
+        shape = np.array(case.image.shape)
+        if rng.random() < 0.5:
+            centre = case.foreground[rng.integers(len(case.foreground))]
+        else:
+            centre = rng.integers(shape)
+        start = np.clip(centre - self.size // 2, 0, np.maximum(0, shape - self.size))
+        box = tuple(slice(a, a + s) for a, s in zip(start, self.size, strict=True))
+        missing = [(0, max(0, s - n)) for s, n in zip(self.size, shape, strict=True)]
+        return np.pad(case.image[box], missing, mode="edge"), np.pad(case.label[box], missing, mode="edge")
+
+
+class SampleStream(Dataset[dict[str, Tensor]]):
+    """``stream[n]``: image float32 [1, *size] and label int64 [1, *size] of sample ``n``.
+
+    Args:
+        source: where arrays come from.
+        transform: MONAI dict transforms, reseeded for each sample.
+        seed: of the run.
+        length: number of samples of the whole run.
+    """
+
+    def __init__(self, source: Source, transform: Compose, seed: int, length: int) -> None:
+        self.source = source
+        self.transform = transform
+        self.seed = seed
+        self.length = length
+
+    def __len__(self) -> int:
+        return self.length
+
+    def __getitem__(self, n: int) -> dict[str, Tensor]:
+        image, label = self.source.read(n, self.seed)
+        self.transform.set_random_state(seed=int(generator(self.seed, n, stream=3).integers(2**31)))
+        sample: Any = self.transform(
+            {
+                "image": torch.from_numpy(np.array(image, dtype=np.float32))[None],
+                "label": torch.from_numpy(np.array(label))[None],
+            }
+        )
+        return {
+            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
+            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
+        }
+
+
+def generator(seed: int, n: int, stream: int) -> Generator:
+    """Random numbers that belong to ``n``; ``stream`` keeps different uses apart."""
+    return np.random.default_rng([seed, n, stream])

@@ -1,0 +1,6 @@
+"""From a preprocessed volume to a label map: slice by slice, or by sliding window."""
+
+from medups.inference.slices import SliceInferer
+from medups.inference.windows import WindowInferer
+
+__all__ = ["SliceInferer", "WindowInferer"]

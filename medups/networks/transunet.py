@@ -1,0 +1,156 @@
+"""TransUNet (arXiv 2102.04306): ResNetV2 and ViT encoder, U-shaped decoder with a swappable upsampler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from medups.networks.guided_step import GuidedStep
+from medups.networks.resnet_v2 import ResNetV2
+from medups.networks.vit import TransformerEncoder
+from medups.upsamplers import create_upsampler, upsampler_class
+
+PUBLISHED_UPSAMPLER = "bilinear"
+_STRIDE = 16
+_GUIDE_CHANNELS = 16
+
+
+@dataclass(frozen=True)
+class Size:
+    """How wide and deep a variant is; decoder channels run from the deepest block to the finest."""
+
+    width: int
+    units: tuple[int, int, int]
+    embed_channels: int
+    heads: int
+    mlp_channels: int
+    layers: int
+    bridge_channels: int
+    decoder_channels: tuple[int, int, int, int]
+
+
+VARIANTS = {
+    "r50_vit_b16": Size(64, (3, 4, 9), 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
+    "tiny": Size(16, (1, 1, 1), 96, 4, 192, 2, 96, (64, 48, 32, 16)),
+}
+
+
+class TransUNet(nn.Module):
+    """TransUNet for ``img_size`` images; logits [B, out_channels, H, W] from [B, in_channels, H, W].
+
+    Args:
+        img_size: height and width, or one number for both; multiples of 16.
+        in_channels: of the image; one channel is repeated to three, as published.
+        out_channels: classes, background included.
+        upsampler: ``bilinear`` (published: corners aligned) or any name of ``list_upsamplers()``. In each
+            decoder block the skip is the guide; the last block has none, there a 3x3 convolution of the
+            image guides, if the upsampler reads a guide.
+        upsampler_options: further arguments of the upsampler.
+        image_guide: without it the last block stays bilinear for upsamplers that read a guide.
+        variant: ``r50_vit_b16`` or ``tiny``.
+
+    Raises:
+        ValueError: a size that is no multiple of 16 (the message proposes one), an unknown variant or upsampler.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 224,
+        in_channels: int = 1,
+        out_channels: int = 9,
+        upsampler: str = PUBLISHED_UPSAMPLER,
+        upsampler_options: Mapping[str, Any] | None = None,
+        image_guide: bool = True,
+        variant: str = "r50_vit_b16",
+    ) -> None:
+        super().__init__()
+        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+        if height % _STRIDE or width % _STRIDE or min(height, width) < 2 * _STRIDE:
+            fit = [max(2, -(-n // _STRIDE)) * _STRIDE for n in (height, width)]
+            raise ValueError(
+                f"TransUNet: img_size must be multiples of {_STRIDE}, got {height} x {width}; use {fit[0]} x {fit[1]}"
+            )
+        if variant not in VARIANTS:
+            raise ValueError(f"TransUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
+        size = VARIANTS[variant]
+        self.img_size = (height, width)
+        self.in_channels = in_channels
+        self.encoder = ResNetV2(3 if in_channels == 1 else in_channels, size.width, size.units)
+        self.patch_embedding = nn.Conv2d(self.encoder.out_channels, size.embed_channels, 1)
+        self.transformer = TransformerEncoder(
+            (height // _STRIDE) * (width // _STRIDE), size.embed_channels, size.heads, size.mlp_channels, size.layers
+        )
+        self.bridge = _conv_norm_relu(size.embed_channels, size.bridge_channels)
+        self.decoder = Decoder(
+            size.bridge_channels,
+            self.encoder.skip_channels,
+            size.decoder_channels,
+            in_channels,
+            upsampler,
+            dict(upsampler_options or {}),
+            image_guide,
+        )
+        self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != self.in_channels or tuple(image.shape[2:]) != self.img_size:
+            raise ValueError(
+                f"TransUNet: built for images [B, {self.in_channels}, {self.img_size[0]}, {self.img_size[1]}], "
+                f"got {tuple(image.shape)}"
+            )
+        deep, skips = self.encoder(image.expand(-1, 3, -1, -1) if self.in_channels == 1 else image)
+        embedded = self.patch_embedding(deep)
+        tokens = self.transformer(embedded.flatten(2).transpose(1, 2))
+        deep = self.bridge(tokens.transpose(1, 2).unflatten(2, embedded.shape[2:]))
+        return self.head(self.decoder(deep, skips, image))
+
+
+class Decoder(nn.Module):
+    """Three steps guided by the skips, a last one guided by the image or by nothing."""
+
+    def __init__(
+        self,
+        in_channels: int,
+        skip_channels: Sequence[int],
+        out_channels: Sequence[int],
+        image_channels: int,
+        upsampler: str,
+        options: dict[str, Any],
+        image_guide: bool,
+    ) -> None:
+        super().__init__()
+        published = upsampler == PUBLISHED_UPSAMPLER
+        name = "linear_aligned" if published else upsampler
+        needs_guide = upsampler_class(name).needs_guide
+        self.image_guide = _conv_norm_relu(image_channels, _GUIDE_CHANNELS) if needs_guide and image_guide else None
+        steps = []
+        for skip, out in zip((*skip_channels, 0), out_channels, strict=True):
+            guide = skip or (_GUIDE_CHANNELS if self.image_guide is not None else None)
+            unguided = needs_guide and guide is None
+            step_upsampler = create_upsampler(
+                "linear_aligned" if unguided else name,
+                spatial_dims=2,
+                in_channels=in_channels,
+                guide_channels=guide,
+                scale_factor=2,
+                **({} if unguided else options),
+            )
+            fuse = nn.Sequential(_conv_norm_relu(in_channels + skip, out), _conv_norm_relu(out, out))
+            steps.append(GuidedStep(step_upsampler, fuse, concat=skip > 0))
+            in_channels = out
+        self.steps = nn.ModuleList(steps)
+
+    def forward(self, x: Tensor, skips: Sequence[Tensor], image: Tensor) -> Tensor:
+        guide = self.image_guide(image) if self.image_guide is not None else None
+        for step, skip in zip(self.steps, (*skips, guide), strict=True):
+            x = step(x, skip)
+        return x
+
+
+def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()
+    )

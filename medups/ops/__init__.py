@@ -1,0 +1,7 @@
+"""Tensor functions of feature upsampling: torch only, 2-D and 3-D, any size and dtype."""
+
+from medups.ops.guided_filter import guided_filter
+from medups.ops.paired_difference import paired_difference_conv
+from medups.ops.reassemble import reassemble
+
+__all__ = ["guided_filter", "paired_difference_conv", "reassemble"]

@@ -1,0 +1,51 @@
+"""Group normalisation of a map by the statistics of its enlargement, without enlarging it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from medups.ops.grid import linear_position
+
+
+def group_norm_as_resized(
+    x: Tensor, size: Sequence[int], groups: int, weight: Tensor, bias: Tensor, eps: float = 1e-5
+) -> Tensor:
+    """GroupNorm of ``x`` [B, C, *in] with the mean and variance that ``x`` linearly resized to ``size`` has.
+
+    Resizing is linear and acts on each axis alone, so the mean is a weighted mean of ``x`` and the second
+    moment a quadratic form, tridiagonal along each axis. Exact; returns [B, C, *in] in the dtype of ``x``.
+    """
+    batch, channels = x.shape[:2]
+    wide = torch.promote_types(x.dtype, torch.float32)
+    grouped = x.to(wide).reshape(batch, groups, channels // groups, *x.shape[2:])
+    mean, moments = grouped, []
+    for axis, n_out in enumerate(size):
+        reading = _reading_matrix(x.shape[2 + axis], n_out, x.device, wide)
+        moments.append(reading.T @ reading / n_out)
+        mean = _along(mean, 3 + axis, reading.mean(0, keepdim=True))
+    mean = mean.mean(2, keepdim=True)
+    centred = grouped - mean
+    product = centred
+    for axis, moment in enumerate(moments):
+        product = _along(product, 3 + axis, moment)
+    spatial = tuple(range(3, grouped.ndim))
+    variance = (centred * product).sum(spatial, keepdim=True).mean(2, keepdim=True)
+    shape = (1, channels, *[1] * (x.ndim - 2))
+    normalised = (centred * torch.rsqrt(variance + eps)).reshape(x.shape)
+    return (normalised * weight.to(wide).reshape(shape) + bias.to(wide).reshape(shape)).to(x.dtype)
+
+
+def _reading_matrix(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[n_out, n_in]: row p holds the weights with which linear resizing reads output pixel p."""
+    floor, fraction = linear_position(n_in, n_out, device, dtype)
+    pixels = torch.arange(n_in, device=device)
+    below = (floor.clamp(0, n_in - 1)[:, None] == pixels).to(dtype)
+    above = ((floor + 1).clamp(0, n_in - 1)[:, None] == pixels).to(dtype)
+    return torch.lerp(below, above, fraction[:, None])
+
+
+def _along(x: Tensor, axis: int, matrix: Tensor) -> Tensor:
+    return torch.movedim(torch.movedim(x, axis, -1) @ matrix.T, -1, axis)

@@ -1,0 +1,76 @@
+"""Paired central difference convolution: how the neighbourhood of a key differs from one query pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from torch.nn import functional as F
+
+from medups.ops.grid import LINEAR_MODES, linear_position, read_linear
+
+_CONVS = {2: F.conv2d, 3: F.conv3d}
+
+
+def paired_difference_conv(
+    key: Tensor,
+    query: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    *,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """``out[p] = sum_t weight[t] (key[tap t of p] - query[p]) + bias``, replicate border.
+
+    Args:
+        key: [B, C, *in]. Of the query's size, tap ``t`` is ``dilation * t`` pixels away. Smaller, tap ``t``
+            is ``t`` key pixels away and keys are read linearly at ``(p + 1/2) * in / out - 1/2 + t``.
+        query: [B, C, *out].
+        weight: [M, C // groups, *kernel], odd kernel.
+        bias: [M] or None.
+        dilation: in query pixels, one number or one for each axis; only where key has the query's size.
+        groups: of the convolution.
+
+    Returns:
+        [B, M, *out].
+
+    A convolution is linear, so the difference is a convolution of the keys minus a 1x1 convolution of the
+    query with the summed kernel; and it commutes with linear reading, so a smaller key is convolved on its
+    own grid. Both are exact. Source: ReSFU, arXiv 2407.02283.
+    """
+    dims = key.ndim - 2
+    size, kernel = query.shape[2:], weight.shape[2:]
+    if dims not in _CONVS or key.shape[:2] != query.shape[:2]:
+        raise ValueError(f"paired_difference_conv: key {tuple(key.shape)} and query {tuple(query.shape)} do not fit")
+    if any(k % 2 == 0 for k in kernel):
+        raise ValueError(f"paired_difference_conv: kernel must be odd, got {tuple(kernel)}")
+    conv = _CONVS[dims]
+    centre = conv(query, weight.sum(tuple(range(2, 2 + dims)), keepdim=True), groups=groups)
+    steps = [dilation] * dims if isinstance(dilation, int) else list(dilation)
+    if key.shape == query.shape:
+        pad = [step * (k // 2) for step, k in zip(steps, kernel, strict=True)]
+        around = conv(_replicate(key, pad), weight, bias, dilation=steps, groups=groups)
+    else:
+        around = conv(_replicate(key, [k // 2 + 1 for k in kernel]), weight, bias, groups=groups)
+        around = _resize_inner(around, size)
+    return around.sub_(centre)
+
+
+def _resize_inner(x: Tensor, size: Sequence[int]) -> Tensor:
+    """Linear resize to ``size`` of what lies inside a border of one pixel; the border is read where it is needed."""
+    n_in = [n - 2 for n in x.shape[2:]]
+    steps = [out // max(1, n) for n, out in zip(n_in, size, strict=True)]
+    if all(step * n == out for step, n, out in zip(steps, n_in, size, strict=True)):
+        large = F.interpolate(x, scale_factor=[float(step) for step in steps], mode=LINEAR_MODES[len(size)])
+        for axis, (step, out) in enumerate(zip(steps, size, strict=True)):
+            large = large.narrow(2 + axis, step, out)
+        return large
+    for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
+        floor, fraction = linear_position(n, out, x.device, x.dtype)
+        x = read_linear(x, 2 + axis, floor + 1, fraction)
+    return x
+
+
+def _replicate(x: Tensor, pad: Sequence[int]) -> Tensor:
+    return F.pad(x, [amount for one in reversed(pad) for amount in (one, one)], mode="replicate")

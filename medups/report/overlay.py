@@ -1,0 +1,105 @@
+"""Pictures of masks over scans."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from numpy.typing import NDArray
+
+from medups.files import write_bytes
+
+_WINDOW_HU = (-125, 275)
+_SLICES = 4
+
+
+def write_overlay(
+    path: Path,
+    image: NDArray[np.floating] | None,
+    masks: dict[str, NDArray[np.uint8]],
+    organs: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    title: str,
+) -> None:
+    """A PNG: a row for each mask, the same few slices in the columns, one contour colour an organ.
+
+    Args:
+        image: HU [S, P, L], or None for a dark background.
+        masks: row name to ids 1.. in the order of ``organs`` [S, P, L]; slices are chosen by the last one.
+        spacing_mm: along the axes; pixels are drawn in their true proportions.
+    """
+    figure = draw(image, masks, organs, spacing_mm, title)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
+    write_bytes(path, buffer.getvalue())
+
+
+def overlay_array(
+    image: NDArray[np.floating],
+    masks: dict[str, NDArray[np.uint8]],
+    organs: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    title: str,
+) -> NDArray[np.uint8]:
+    """The same picture as an array [H, W, 3]."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    canvas = FigureCanvasAgg(draw(image, masks, organs, spacing_mm, title))
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
+
+
+def draw(
+    image: NDArray[np.floating] | None,
+    masks: dict[str, NDArray[np.uint8]],
+    organs: Sequence[str],
+    spacing_mm: tuple[float, float, float],
+    title: str,
+) -> Figure:
+    """The figure behind :func:`write_overlay`."""
+    reference = list(masks.values())[-1]
+    rows = _telling_slices(reference)
+    background = np.full(reference.shape, _WINDOW_HU[0], dtype=np.float32) if image is None else image
+    aspect = spacing_mm[1] / spacing_mm[2]
+    height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
+    figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
+    grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
+    colours = [
+        colormaps["tab10" if len(organs) <= 10 else "gist_ncar"](index / max(10, len(organs)))
+        for index in range(len(organs))
+    ]
+    for line, (name, mask) in zip(grid, masks.items(), strict=True):
+        for axes, row in zip(line, rows, strict=True):
+            axes.imshow(background[row], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1], aspect=aspect)
+            for number, colour in enumerate(colours, start=1):
+                if (organ := mask[row] == number).any():
+                    axes.contour(organ, levels=[0.5], colors=[colour], linewidths=1.1)
+            axes.set_xticks([])
+            axes.set_yticks([])
+            axes.set_title(f"slice {row}" if line is grid[0] else "", fontsize=8)
+        line[0].set_ylabel(name, fontsize=9)
+    shown = [index for index in range(len(organs)) if any((mask == index + 1).any() for mask in masks.values())][:16]
+    figure.legend(
+        handles=[Line2D([], [], color=colours[index], label=organs[index].replace("_", " ")) for index in shown],
+        loc="outside lower center", ncols=4, fontsize=8, frameon=False,
+    )  # fmt: skip
+    figure.suptitle(title, fontsize=10)
+    return figure
+
+
+def _telling_slices(mask: NDArray[np.uint8]) -> list[int]:
+    """Slices spread over the mask's height, in each stretch the one with most organs."""
+    rows = np.flatnonzero(mask.any((1, 2)))
+    if not len(rows):
+        rows = np.arange(mask.shape[0])
+    best = []
+    for stretch in np.array_split(rows, min(_SLICES, len(rows))):
+        counts = [(len(np.unique(mask[row])), int((mask[row] > 0).sum())) for row in stretch]
+        best.append(int(stretch[max(range(len(stretch)), key=counts.__getitem__)]))
+    return best[::-1]  # head first

@@ -1,0 +1,88 @@
+"""Evaluations on the terminal and as files."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from medups.errors import InputError
+from medups.evaluation import Evaluation
+from medups.files import read_json, write_json, write_text
+from medups.metrics import hd95_unit
+
+_COLUMNS = ("case", "organ", "status", "dice", "hd95", "hd95_unit", "volume_ml", "label_volume_ml")
+
+
+def write_results(folder: Path, evaluation: Evaluation) -> None:
+    """``cases.csv`` with one row a case and organ, then ``summary.json``."""
+    unit = hd95_unit(evaluation.protocol)
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
+    for case, scores in evaluation.cases.items():
+        for organ, score in scores.items():
+            writer.writerow(
+                [case, organ, score.status, _csv(score.dice), _csv(score.hd95), unit,
+                 f"{score.volume_ml:.3f}", f"{score.label_volume_ml:.3f}"]
+            )  # fmt: skip
+    write_text(folder / "cases.csv", text.getvalue())
+    write_json(folder / "summary.json", evaluation.summary())
+
+
+def print_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """One row an organ, the mean last."""
+    unit = summary["hd95_unit"]
+    table = Table(title=f"protocol {summary['protocol']}, {summary['n_cases']} cases")
+    for column in ("organ", "Dice", f"HD95 [{unit}]", "n", "missed", "hallucinated"):
+        table.add_column(column, justify="left" if column == "organ" else "right")
+    for organ, row in summary["organs"].items():
+        table.add_row(
+            organ, _number(row["dice"], 3), _number(row["hd95"], 2), str(row["n"]),
+            str(row["n_missed"]), str(row["n_hallucinated"]),
+        )  # fmt: skip
+    table.add_section()
+    table.add_row("mean", _number(summary["mean"]["dice"], 3), _number(summary["mean"]["hd95"], 2), "", "", "")
+    console.print(table)
+
+
+def print_comparison(folders: Sequence[Path], console: Console) -> None:
+    """One row an evaluation folder: mean Dice and HD95, then Dice of each organ.
+
+    Raises:
+        InputError: a folder without summary.json, or evaluations of different protocols, cases or organs.
+    """
+    summaries = {folder.name: read_json(folder / "summary.json") for folder in folders}
+    if len(summaries) != len(folders):
+        raise InputError("compare: two folders have the same name; the name tells the rows apart")
+    first = next(iter(summaries.values()))
+    for name, summary in summaries.items():
+        for key, found, expected in (
+            ("protocol", summary["protocol"], first["protocol"]),
+            ("number of cases", summary["n_cases"], first["n_cases"]),
+            ("organs", list(summary["organs"]), list(first["organs"])),
+        ):
+            if found != expected:
+                raise InputError(f"{name}: the {key} differs ({found} against {expected}); compare like with like")
+    table = Table(title=f"protocol {first['protocol']}, {first['n_cases']} cases: Dice by organ")
+    table.add_column("")
+    for column in ("Dice", f"HD95 [{first['hd95_unit']}]", *(organ.replace("_", " ") for organ in first["organs"])):
+        table.add_column(column, justify="right")
+    for name, summary in summaries.items():
+        mean = summary["mean"]
+        organs = [_number(row["dice"], 3) for row in summary["organs"].values()]
+        table.add_row(name, _number(mean["dice"], 3), _number(mean["hd95"], 2), *organs)
+    console.print(table)
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"
+
+
+def _csv(value: float | None) -> str:
+    return "" if value is None else f"{value:.6f}"

@@ -1,0 +1,1 @@
+"""Fitting: the loop, its checkpoints, and the voxel-wise baseline."""

@@ -1,0 +1,159 @@
+"""The training loop: samples in, weights out; validates, checkpoints and resumes on the way."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning_fabric import Fabric
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, Dataset, Subset
+
+from medups.training.checkpoint import load_checkpoint, save_checkpoint
+
+_SAVE_SECONDS = 120  # no more than this much work is ever lost
+
+Log = Callable[[str], None]
+Scalars = Callable[[Mapping[str, float], int], None]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long and how often: all counted in optimiser steps."""
+
+    steps: int
+    batch_size: int
+    validate_every: int
+    poly_power: float
+    warmup_steps: int = 0
+    workers: int = 0
+    clip_norm: float | None = None
+
+
+@dataclass
+class Hooks:
+    """What the loop calls: none of it changes the weights.
+
+    validate: scores the network in eval mode after ``step`` steps; returns the score to be maximised, or None
+    where there is nothing to validate on. progress: called after every step with the loss.
+    """
+
+    validate: Callable[[nn.Module, int], float | None]
+    scalars: Scalars
+    progress: Callable[[int, float], None]
+    log: Log
+
+
+class NonFiniteLossError(RuntimeError):
+    """The loss is not a number; the last checkpoint is kept."""
+
+
+def poly_rate(step: int, plan: Plan) -> float:
+    """Share of the base learning rate at ``step``: linear warm-up, then (1 - t) ** power over what is left."""
+    if step < plan.warmup_steps:
+        return (step + 1) / plan.warmup_steps
+    progress = (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps)
+    return (1 - min(progress, 1)) ** plan.poly_power
+
+
+def train(
+    fabric: Fabric,
+    network: nn.Module,
+    loss: Callable[[Tensor, Tensor], Tensor],
+    optimizer: torch.optim.Optimizer,
+    stream: Dataset[dict[str, Tensor]],
+    plan: Plan,
+    hooks: Hooks,
+    folder: Path,
+    identity: Mapping[str, Any],
+    seed: int,
+) -> Path:
+    """Train for ``plan.steps`` steps, going on from ``folder/last.pt`` where there is one.
+
+    Args:
+        loss: of logits [B, K, *size] and ids [B, 1, *size].
+        stream: sample n of the run is ``stream[n]``; step s takes samples s * batch_size and on.
+        folder: gets ``last.pt`` and ``best.pt``.
+        identity: plain values stored with the checkpoint; the caller checks them before it resumes.
+        seed: randomness of step s inside the network depends on (seed, s).
+
+    Returns:
+        The checkpoint with the best validation score, or the last one where nothing was validated.
+
+    Raises:
+        NonFiniteLossError: the loss of a step is not finite.
+    """
+    last, best = folder / "last.pt", folder / "best.pt"
+    rates = [group["lr"] for group in optimizer.param_groups]
+    start, best_score = 0, -math.inf
+    if last.is_file():
+        state = load_checkpoint(last)
+        network.load_state_dict(state["network"])
+        optimizer.load_state_dict(state["optimizer"])
+        start, best_score = int(state["step"]), float(state["best_score"])
+        if start < plan.steps:
+            hooks.log(f"resuming after step {start} of {plan.steps}")
+    network, optimizer = fabric.setup(network, optimizer)
+
+    def save(path: Path, step: int) -> None:
+        state = {
+            "network": _plain(network).state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "step": step,
+            "best_score": best_score,
+            "identity": dict(identity),
+        }
+        if fabric.is_global_zero:
+            save_checkpoint(path, state)
+
+    remaining = Subset(stream, range(start * plan.batch_size, plan.steps * plan.batch_size))
+    loader = DataLoader(
+        remaining, batch_size=plan.batch_size, num_workers=plan.workers, persistent_workers=plan.workers > 0
+    )
+    batches: Iterator[Any] = iter(fabric.setup_dataloaders(loader))
+    began = saved = time.perf_counter()
+    for step in range(start, plan.steps):
+        network.train()
+        batch: dict[str, Tensor] = next(batches)
+        torch.manual_seed(hash((seed, step)) % 2**63)
+        rate = poly_rate(step, plan)
+        for group, base in zip(optimizer.param_groups, rates, strict=True):
+            group["lr"] = base * rate
+        optimizer.zero_grad(set_to_none=True)
+        value = loss(network(batch["image"]), batch["label"])
+        current = float(value.detach())
+        if not math.isfinite(current):
+            raise NonFiniteLossError(
+                f"the loss of step {step + 1} is {current} (samples {step * plan.batch_size} to "
+                f"{(step + 1) * plan.batch_size - 1}); the last checkpoint is kept, lower the learning rate"
+            )
+        fabric.backward(value)
+        if plan.clip_norm is not None:
+            fabric.clip_gradients(network, optimizer, max_norm=plan.clip_norm)
+        optimizer.step()
+        hooks.progress(step + 1, current)
+        speed = (step + 1 - start) * plan.batch_size / (time.perf_counter() - began)
+        hooks.scalars({"loss": current, "learning_rate": rates[0] * rate, "samples_per_second": speed}, step + 1)
+        validating = (step + 1) % plan.validate_every == 0 or step + 1 == plan.steps
+        if validating:
+            network.eval()
+            score = hooks.validate(_plain(network), step + 1)
+            if score is not None and score > best_score:
+                best_score = score
+                save(best, step + 1)
+        if validating or time.perf_counter() - saved > _SAVE_SECONDS:
+            save(last, step + 1)
+            saved = time.perf_counter()
+    return best if best.is_file() else last
+
+
+def _plain(network: nn.Module) -> nn.Module:
+    """The network without Fabric's wrapper."""
+    inner = getattr(network, "module", network)
+    assert isinstance(inner, nn.Module)
+    return inner

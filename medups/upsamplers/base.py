@@ -1,0 +1,104 @@
+"""What every upsampler is: ``(x, guide=None) -> Upsampled``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+from torch import Tensor, nn
+
+Scale = float | Sequence[float]
+
+
+class Upsampled(NamedTuple):
+    """The enlarged map [B, C, *out] and the guide for the fusion that follows [B, Cg, *out], or None."""
+
+    x: Tensor
+    guide: Tensor | None
+
+
+class Upsampler(nn.Module):
+    """Base of all upsamplers: checks the inputs and fixes the output size.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels C of ``x``.
+        guide_channels: channels Cg of the guide; None where the method reads none.
+        scale_factor: one number or one for each axis, at least 1. With a guide the output has the guide's
+            size, whatever the factor says.
+
+    Raises:
+        ValueError: an argument outside its range; a guide that is missing, smaller than ``x``, or of
+            another batch or number of channels.
+        TypeError: an input that is not a floating-point tensor, or a guide of another dtype or device.
+    """
+
+    needs_guide: ClassVar[bool] = False
+
+    def __init__(
+        self, spatial_dims: int, in_channels: int, guide_channels: int | None = None, scale_factor: Scale = 2
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if spatial_dims not in (2, 3):
+            raise ValueError(f"{name}: spatial_dims must be 2 or 3, got {spatial_dims!r}")
+        if in_channels < 1:
+            raise ValueError(f"{name}: in_channels must be at least 1, got {in_channels}")
+        if self.needs_guide and (guide_channels is None or guide_channels < 1):
+            raise ValueError(f"{name}: guide_channels must be at least 1, got {guide_channels}")
+        scale = (scale_factor,) * spatial_dims if isinstance(scale_factor, int | float) else tuple(scale_factor)
+        if len(scale) != spatial_dims or any(s < 1 for s in scale):
+            raise ValueError(
+                f"{name}: scale_factor must be at least 1, one number or {spatial_dims}, got {scale_factor!r}"
+            )
+        self.spatial_dims = spatial_dims
+        self.in_channels = in_channels
+        self.guide_channels = guide_channels
+        self.scale_factor = scale
+
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Upsampled:
+        self._check(x, guide)
+        if guide is not None:
+            size = tuple(guide.shape[2:])
+        else:
+            size = tuple(int(n * s) for n, s in zip(x.shape[2:], self.scale_factor, strict=True))
+        return self.upsample(x, guide, size)
+
+    def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
+        """Enlarge checked inputs to ``size``; what a method implements."""
+        raise NotImplementedError
+
+    def _check(self, x: Tensor, guide: Tensor | None) -> None:
+        name, dims = type(self).__name__, self.spatial_dims
+        if not x.is_floating_point():
+            raise TypeError(f"{name}: x must be a floating-point tensor, got {x.dtype}")
+        if x.ndim != dims + 2 or x.shape[1] != self.in_channels:
+            raise ValueError(
+                f"{name}: x must be [B, {self.in_channels}, {dims} spatial axes], got shape {tuple(x.shape)}"
+            )
+        if guide is None:
+            if self.needs_guide:
+                raise ValueError(
+                    f"{name}: guide is missing; give a map [B, {self.guide_channels}, *size of the output]"
+                )
+            return
+        if guide.dtype != x.dtype or guide.device != x.device:
+            raise TypeError(
+                f"{name}: guide is {guide.dtype} on {guide.device}, x is {x.dtype} on {x.device}; they must agree"
+            )
+        channels_fit = self.guide_channels is None or guide.shape[1] == self.guide_channels
+        if guide.ndim != dims + 2 or guide.shape[0] != x.shape[0] or not channels_fit:
+            raise ValueError(
+                f"{name}: guide must be [{x.shape[0]}, {self.guide_channels or 'Cg'}, {dims} spatial axes], "
+                f"got shape {tuple(guide.shape)}"
+            )
+        if any(big < small for big, small in zip(guide.shape[2:], x.shape[2:], strict=True)):
+            raise ValueError(
+                f"{name}: guide of size {tuple(guide.shape[2:])} is smaller than x of size {tuple(x.shape[2:])}"
+            )
+
+    def extra_repr(self) -> str:
+        return (
+            f"spatial_dims={self.spatial_dims}, in_channels={self.in_channels}, "
+            f"guide_channels={self.guide_channels}, scale_factor={self.scale_factor}"
+        )

@@ -1,0 +1,62 @@
+"""Upsamplers by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from difflib import get_close_matches
+from functools import partial
+from typing import Any
+
+from medups.upsamplers.base import Scale, Upsampler
+from medups.upsamplers.plain import Interpolate
+from medups.upsamplers.resfu import ReSFU
+
+_REGISTRY: dict[str, Callable[..., Upsampler]] = {
+    "resfu": ReSFU,
+    "nearest": partial(Interpolate, mode="nearest"),
+    "linear": Interpolate,
+    "linear_aligned": partial(Interpolate, align_corners=True),
+}
+
+
+def list_upsamplers() -> list[str]:
+    """The names that :func:`create_upsampler` takes."""
+    return list(_REGISTRY)
+
+
+def upsampler_class(name: str) -> type[Upsampler]:
+    """The class behind a name. Raises ValueError for an unknown one."""
+    entry = _entry(name)
+    return entry.func if isinstance(entry, partial) else entry  # type: ignore[return-value]  # partials here wrap classes
+
+
+def create_upsampler(
+    name: str,
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    guide_channels: int | None = None,
+    scale_factor: Scale = 2,
+    **options: Any,
+) -> Upsampler:
+    """Make the upsampler ``name`` with its options.
+
+    Raises:
+        ValueError: an unknown name (the message lists what there is), or an argument outside its range.
+        TypeError: an option the method does not have.
+    """
+    return _entry(name)(
+        spatial_dims=spatial_dims,
+        in_channels=in_channels,
+        guide_channels=guide_channels,
+        scale_factor=scale_factor,
+        **options,
+    )
+
+
+def _entry(name: str) -> Callable[..., Upsampler]:
+    if name not in _REGISTRY:
+        near = get_close_matches(name, _REGISTRY, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ValueError(f"unknown upsampler {name!r}; there is {', '.join(_REGISTRY)}.{hint}")
+    return _REGISTRY[name]

@@ -1,0 +1,163 @@
+"""ReSFU: Refreshed Similarity-based Feature Upsampling (arXiv 2407.02283).
+
+The deep map gives the keys, the guide the queries. Queries are aligned with the keys by a guided filter
+(semantic) and with themselves by a Gaussian (detail); a paired central difference convolution turns each
+pair into the logits of a kernel, and the kernels reassemble the deep map at fine-grained neighbours.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medups.ops import guided_filter, paired_difference_conv, reassemble
+from medups.ops.grid import linear_position, read_linear, tap_inside
+from medups.ops.group_norm import group_norm_as_resized
+from medups.upsamplers.base import Scale, Upsampled, Upsampler
+
+_CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+_NORM_GROUPS = 8
+_WIDENING = 4  # hidden channels of a similarity block over its embedding
+
+
+class PairedDifference(nn.Module):
+    """Kernel logits from the paired central difference of keys and queries (ReSFU, Eq. 8 to 10).
+
+    Input: key [B, E, *in or *out] and query [B, E, *out]; output: logits [B, kernel_size**d, *out].
+    """
+
+    def __init__(self, spatial_dims: int, embed_channels: int, kernel_size: int, groups: int) -> None:
+        super().__init__()
+        conv = _CONVS[spatial_dims]
+        hidden = _WIDENING * embed_channels
+        self.groups = groups
+        self.norm = nn.GroupNorm(_NORM_GROUPS, embed_channels)
+        self.weight = nn.Parameter(torch.empty(hidden, embed_channels // groups, *[kernel_size] * spatial_dims))
+        self.bias = nn.Parameter(torch.zeros(hidden))
+        self.mix = conv(hidden, hidden, 1, groups=groups)
+        self.mix_norm = nn.GroupNorm(_NORM_GROUPS, hidden)
+        self.logits = conv(hidden, kernel_size**spatial_dims, 1)
+        nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, key: Tensor, query: Tensor, dilation: tuple[int, ...]) -> Tensor:
+        norm, size = self.norm, query.shape[2:]
+        layout = _CHANNELS_LAST[query.ndim]  # grouped convolutions of few channels run twice as fast in it
+        key, query = key.contiguous(memory_format=layout), query.contiguous(memory_format=layout)
+        if key.shape[2:] == size:
+            key = norm(key)
+        else:
+            key = group_norm_as_resized(key, size, norm.num_groups, norm.weight, norm.bias, norm.eps)
+        difference = paired_difference_conv(
+            key, norm(query), self.weight, self.bias, dilation=dilation, groups=self.groups
+        )
+        hidden = F.relu(self.mix(F.relu(difference, inplace=True)), inplace=True)
+        return self.logits(self.mix_norm(hidden))
+
+
+class ReSFU(Upsampler):
+    """ReSFU upsampling of ``x`` [B, C, *in] to the size of ``guide`` [B, Cg, *out], at any ratio, at once.
+
+    Args:
+        kernel_size: odd; taps are one input pixel apart.
+        embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8.
+        groups: of the paired difference convolution.
+        radius, eps, subsample: of the guided filter, in guide pixels.
+
+    Further arguments and errors: see :class:`Upsampler`. The guide is handed back untouched.
+    """
+
+    needs_guide = True
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        guide_channels: int | None = None,
+        scale_factor: Scale = 2,
+        *,
+        kernel_size: int = 3,
+        embed_channels: int = 32,
+        groups: int = 4,
+        radius: int = 8,
+        eps: float = 1e-3,
+        subsample: int = 2,
+    ) -> None:
+        super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
+        assert guide_channels is not None  # checked by the base
+        if kernel_size % 2 == 0 or kernel_size < 1:
+            raise ValueError(f"ReSFU: kernel_size must be odd and positive, got {kernel_size}")
+        if embed_channels % _NORM_GROUPS or embed_channels % groups:
+            raise ValueError(
+                f"ReSFU: embed_channels must be a multiple of {_NORM_GROUPS} and of groups={groups}, "
+                f"got {embed_channels}"
+            )
+        self.kernel_size = kernel_size
+        self.radius, self.eps, self.subsample = radius, eps, subsample
+        conv = _CONVS[spatial_dims]
+        self.query_norm = nn.GroupNorm(_input_groups(guide_channels), guide_channels)
+        self.query = conv(guide_channels, embed_channels, 1)
+        self.key_norm = nn.GroupNorm(_input_groups(in_channels), in_channels)
+        self.key = conv(in_channels, embed_channels, 1)
+        self.semantic = PairedDifference(spatial_dims, embed_channels, kernel_size, groups)
+        self.detail = PairedDifference(spatial_dims, embed_channels, kernel_size, groups)
+        for module in self.modules():
+            if isinstance(module, nn.Conv2d | nn.Conv3d):
+                nn.init.normal_(module.weight, std=0.02)
+                assert module.bias is not None
+                nn.init.zeros_(module.bias)
+
+    def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
+        assert guide is not None  # checked by the base
+        weights = self.kernels(x, guide)
+        return Upsampled(reassemble(x, weights[:, None], kernel_size=self.kernel_size, taps="linear"), guide)
+
+    def kernels(self, x: Tensor, guide: Tensor) -> Tensor:
+        """The kernel of each output pixel [B, kernel_size**d, *out]: a softmax over the taps inside the map."""
+        size = guide.shape[2:]
+        query = self.query(self.query_norm(guide))
+        key = self.key(self.key_norm(x))
+        step = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(size, x.shape[2:], strict=True))
+        aligned = guided_filter(
+            query, self._keys_for_filter(key, size), radius=self.radius, eps=self.eps, subsample=self.subsample
+        )
+        logits = self.semantic(key, aligned, step) + self.detail(_gaussian(query), query, step)
+        outside = ~_taps_inside(x.shape[2:], size, self.kernel_size, x.device)
+        return torch.softmax(logits.masked_fill(outside, float("-inf")), 1)
+
+    def _keys_for_filter(self, key: Tensor, size: torch.Size) -> Tensor:
+        """Keys linearly read at the output pixels that the guided filter keeps."""
+        for axis, n_out in enumerate(size):
+            floor, fraction = linear_position(key.shape[2 + axis], n_out, key.device, key.dtype)
+            kept = slice(0, max(1, n_out // self.subsample) * self.subsample, self.subsample)
+            key = read_linear(key, 2 + axis, floor[kept], fraction[kept])
+        return key
+
+
+def _input_groups(channels: int) -> int:
+    """32 groups, one a channel where there are fewer, the largest divisor where 32 does not divide."""
+    return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
+
+
+def _gaussian(x: Tensor) -> Tensor:
+    """3-tap Gaussian of sigma 1 along each axis, replicate border."""
+    side = torch.exp(torch.tensor(-0.5, dtype=torch.float64)).item()
+    centre, side = 1 / (1 + 2 * side), side / (1 + 2 * side)
+    for axis in range(2, x.ndim):
+        n = x.shape[axis]
+        left = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
+        right = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
+        x = centre * x + side * (left + right)
+    return x
+
+
+def _taps_inside(n_in: torch.Size, n_out: torch.Size, kernel_size: int, device: torch.device) -> Tensor:
+    """[kernel_size**d, *out] bool: is the tap's position inside the input?"""
+    dims = len(n_in)
+    inside = torch.ones((), dtype=torch.bool, device=device)
+    for axis in range(dims):
+        shape = [1] * (2 * dims)
+        shape[axis], shape[dims + axis] = kernel_size, n_out[axis]
+        inside = inside & tap_inside(n_in[axis], n_out[axis], kernel_size, device).reshape(shape)
+    return inside.reshape(kernel_size**dims, *n_out)

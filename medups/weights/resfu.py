@@ -1,0 +1,34 @@
+"""Published ReSFU parameter names (github.com/zmhhmz/ReSFU) to ours."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from torch import Tensor
+
+_DERIVED = {"GF.kernel"}  # the fixed Gaussian, stored by the published module
+_NAMES = {
+    "norm_y": "query_norm",
+    "norm_x": "key_norm",
+    "q": "query",
+    "k": "key",
+    "semantic_scores": "semantic",
+    "detail_scores": "detail",
+}
+_BLOCK = {"channel_compressor.1": "mix", "channel_compressor.3": "mix_norm", "channel_compressor.4": "logits"}
+
+
+def adapt(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Published names to ours; names nobody knows are kept as they are, for the report."""
+    ours = {}
+    for name, value in published.items():
+        if name in _DERIVED:
+            continue
+        head, _, rest = name.partition(".")
+        if head.endswith("_scores"):
+            for theirs, mine in _BLOCK.items():
+                rest = rest.replace(theirs, mine)
+            if rest == "bias":
+                value = value.flatten()
+        ours[f"{_NAMES.get(head, head)}.{rest}"] = value
+    return ours

@@ -1,0 +1,40 @@
+#!/usr/bin/env bash
+# The whole of medups in minutes, on built-in data: phantoms, two decoders trained on the same recipe, the voxel
+# baseline, masks of cases that nobody trained on, Dice and HD95, pictures. Everything lies in runs/demo afterwards.
+# Safe to stop and to start again: finished parts are kept.
+set -euo pipefail
+source "$(dirname "$0")/environment.sh"
+
+demo=runs/demo
+recipe=(experiment=demo "data.root=$demo/phantoms" "data.cache=$demo/cache")
+
+step() { printf '\n== %s\n' "$*"; }
+
+step "CT phantoms in the Synapse layout: 11 cases to train, 1 to validate, 4 to test"
+[ -f "$demo/phantoms/done" ] || { medups phantom "$demo/phantoms" --cases 16 --seed 0 && touch "$demo/phantoms/done"; }
+
+step "Baseline: each voxel by its HU and position"
+medups baseline "${recipe[@]}" "output=$demo/masks/baseline"
+
+for upsampler in bilinear resfu; do
+    step "TransUNet with $upsampler: train, then segment the test cases"
+    options=()
+    [ "$upsampler" = resfu ] && options=(upsampler.options.embed_channels=16) # half of the paper's, for the CPU
+    medups train "${recipe[@]}" "upsampler=$upsampler" "${options[@]}" "output=$demo/$upsampler"
+    medups predict --model "$demo/$upsampler/bundle" --input "$demo/phantoms/img" --cases test \
+        --output "$demo/masks/$upsampler"
+done
+
+evaluate() { # masks, where to
+    medups evaluate --pred "$demo/masks/$1" --label "$demo/phantoms/label" --label-labels btcv13 \
+        --image "$demo/phantoms/img" --output "$2"
+}
+step "Evaluation"
+evaluate baseline "$demo/evaluation/baseline" >/dev/null
+evaluate bilinear "$demo/evaluation/bilinear" >/dev/null
+evaluate resfu "$demo/evaluation"
+
+step "The same cases by all three"
+mkdir -p "$demo/evaluation/resfu" && cp "$demo/evaluation/summary.json" "$demo/evaluation/resfu/"
+medups compare "$demo/evaluation/baseline" "$demo/evaluation/bilinear" "$demo/evaluation/resfu"
+echo "Pictures of the masks by ReSFU's decoder: $demo/evaluation/overlays/0013.png and beside it"

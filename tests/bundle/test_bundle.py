@@ -1,0 +1,135 @@
+"""The bundle runs by medups and by MONAI, and executes nothing it holds."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.bundle import ConfigParser
+
+from medups.bundle import load_bundle, write_bundle
+from medups.bundle.model import define, make_model
+from medups.bundle.predict import Job, predict
+from medups.data.labels import label_set
+from medups.errors import InputError
+
+SCALE = {
+    "_target_": "monai.transforms.ScaleIntensityRanged",
+    "keys": ["image"], "a_min": -125, "a_max": 275, "b_min": 0, "b_max": 1, "clip": True,
+}  # fmt: skip
+NETWORK = {
+    "_target_": "medups.networks.TransUNet", "img_size": 64, "in_channels": 1, "out_channels": 9,
+    "upsampler": "resfu", "upsampler_options": {"embed_channels": 16}, "variant": "tiny",
+}  # fmt: skip
+SPLIT = {"train": ["0001"], "val": [], "test": ["0002"]}
+
+
+@pytest.fixture
+def bundle(tmp_path):
+    torch.manual_seed(0)
+    inferer = {"_target_": "medups.inference.SliceInferer", "size": 64}
+    definition = define(NETWORK, [SCALE], inferer, label_set("synapse8"), None, SPLIT)
+    model = make_model(definition, "test")
+    torch.nn.init.normal_(model.network.head.weight, std=3)  # so that the untrained net names several organs
+    write_bundle(tmp_path / "bundle", model, model.network.state_dict(), "a test")
+    return tmp_path / "bundle"
+
+
+@pytest.fixture
+def scan(phantoms):
+    return phantoms / "img" / "img0003.nii.gz"  # an oblique one
+
+
+def test_mask_lies_on_the_scans_grid(bundle, scan, tmp_path):
+    predict(load_bundle(bundle), Job(scan, tmp_path / "mask.nii.gz"))
+    mask, image = nib.load(tmp_path / "mask.nii.gz"), nib.load(scan)
+    assert mask.shape == image.shape
+    assert mask.get_data_dtype() == np.uint8
+    np.testing.assert_array_equal(mask.affine, image.affine)
+    assert len(np.unique(np.asanyarray(mask.dataobj))) > 1
+    table = json.loads((tmp_path / "mask.labels.json").read_text())
+    assert table["1"] == "aorta"
+
+
+def test_reoriented_scan_gives_the_same_mask(bundle, scan, tmp_path):
+    """The same patient stored with other axes: the same mask in the world."""
+    image = nib.load(scan)
+    nib.save(image.as_reoriented([[2, 1], [0, -1], [1, 1]]), tmp_path / "turned.nii.gz")
+    model = load_bundle(bundle)
+    predict(model, Job(scan, tmp_path / "a.nii.gz"))
+    predict(model, Job(tmp_path / "turned.nii.gz", tmp_path / "b.nii.gz"))
+    first, second = (nib.as_closest_canonical(nib.load(tmp_path / f"{name}.nii.gz")) for name in "ab")
+    np.testing.assert_array_equal(np.asanyarray(first.dataobj), np.asanyarray(second.dataobj))
+    np.testing.assert_allclose(first.affine, second.affine, atol=1e-4)
+
+
+def test_monai_runs_it(bundle, scan, tmp_path):
+    predict(load_bundle(bundle), Job(scan, tmp_path / "ours.nii.gz"))
+    subprocess.run(
+        [
+            sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json"),
+            "--bundle_root", str(bundle), "--input", str(scan), "--output", str(tmp_path / "theirs.nii.gz"),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    assert (tmp_path / "theirs.nii.gz").read_bytes() == (tmp_path / "ours.nii.gz").read_bytes()
+
+
+def test_monai_builds_the_same_network(bundle):
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.json"))
+    network = parser.get_parsed_content("network_def")
+    network.load_state_dict(torch.load(bundle / "models" / "model.pt", weights_only=True))
+    x = torch.rand(1, 1, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(network.eval()(x), load_bundle(bundle).network(x))
+
+
+def edit(bundle, change):
+    path = bundle / "configs" / "inference.json"
+    content = json.loads(path.read_text())
+    change(content)
+    path.write_text(json.dumps(content))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda c: c["network_def"].update(_target_="os.system"), "_target_ 'os.system' is not allowed"),
+        (lambda c: c["network_def"].update(_target_="subprocess.Popen"), "is not allowed"),
+        (lambda c: c["network_def"].update(upsampler="$__import__('os').system('true')"), "asks to be evaluated"),
+        (lambda c: c["preprocessing"].append({"_target_": "monai.transforms.Lambdad"}), "is not allowed"),
+        (lambda c: c["preprocessing"].append({"_target_": "medups.data.transforms.ndimage"}), "is not allowed"),
+        (lambda c: c.pop("inferer"), "sections inferer are missing"),
+        (lambda c: c["medups"].update(orientation="RAS"), "slice orientation 'RAS'"),
+        (lambda c: c["medups"].update(format=99), "bundle format 99"),
+        (lambda c: c["network_def"].update(out_channels=5), "do not fit the network"),
+    ],
+)
+def test_damaged_and_hostile_bundles(bundle, change, message):
+    edit(bundle, change)
+    with pytest.raises(InputError, match=message):
+        load_bundle(bundle)
+
+
+def test_a_bundle_without_weights(bundle):
+    (bundle / "models" / "model.pt").unlink()
+    with pytest.raises(InputError, match="without weights"):
+        load_bundle(bundle)
+    with pytest.raises(InputError, match="not a bundle"):
+        load_bundle(bundle.parent)
+
+
+def test_weights_that_are_a_pickle(bundle):
+    class Hostile:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    torch.save({"weight": Hostile()}, bundle / "models" / "model.pt")
+    with pytest.raises(InputError, match="expected a checkpoint of tensors"):
+        load_bundle(bundle)

@@ -1,0 +1,271 @@
+"""The commands as a person types them: what they write, what they say, and their exit codes."""
+
+from __future__ import annotations
+
+import gzip
+import json
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from medups.cli.main import main
+from medups.data.nifti import write_nifti
+
+TINY = [
+    "data=phantom", "data.split.train=['0001','0002']", "data.split.val=['0003']", "data.split.test=['0004']",
+    "network=transunet_tiny", "network.size=64", "training=quick", "training.steps=6", "training.batch_size=4",
+    "training.validations=2", "upsampler.options.embed_channels=8",
+]  # fmt: skip
+
+
+def medups(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture(scope="session")
+def run(phantoms, tmp_path_factory):
+    """A run folder of a few steps."""
+    folder = tmp_path_factory.mktemp("runs") / "run"
+    recipe = [*TINY, f"data.root={phantoms}", f"data.cache={folder.parent / 'cache'}", f"output={folder}"]
+    assert medups("train", *recipe) == 0
+    return folder, recipe
+
+
+def test_train_writes_a_run_folder(run):
+    folder, _ = run
+    assert {"bundle", "checkpoints", "log.txt", "config.json"} <= {path.name for path in folder.iterdir()}
+    assert (folder / "checkpoints" / "last.pt").is_file()
+    assert (folder / "checkpoints" / "best.pt").is_file()
+    assert "validation Dice" in (folder / "log.txt").read_text()
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    scalars = set(events.Tags()["scalars"])
+    assert {"train/loss", "train/learning_rate", "val/dice", "val/dice_liver"} <= scalars
+    assert events.Tags()["images"] == ["val/overlay"]
+    assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
+
+
+def test_the_same_seed_trains_the_same_weights(run, tmp_path):
+    folder, recipe = run
+    assert medups("train", *recipe, f"output={tmp_path / 'again'}") == 0
+    first, second = (
+        torch.load(path / "checkpoints" / "last.pt", weights_only=True)["network"]
+        for path in (folder, tmp_path / "again")
+    )
+    assert all(torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_finished_run_says_so(run, capsys):
+    _, recipe = run
+    assert medups("train", *recipe) == 0
+    assert "this run is finished after 6 steps" in capsys.readouterr().out
+
+
+def test_another_configuration_does_not_resume(run, capsys):
+    _, recipe = run
+    assert medups("train", *recipe, "training.optimizer.lr=0.5") == 2
+    error = capsys.readouterr().err
+    assert "training.optimizer.lr: 0.003 then, 0.5 now" in error
+
+
+def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
+    folder, _ = run
+    masks = tmp_path / "masks"
+    assert medups("predict", "--model", folder / "bundle", "--input", phantoms / "img", "--output", masks) == 0
+    assert sorted(path.name for path in masks.glob("*.nii.gz")) == [f"img000{n}.nii.gz" for n in (1, 2, 3, 4)]
+    for protocol in ("physical", "synapse"):
+        arguments = ["--pred", masks, "--label", phantoms / "label", "--image", phantoms / "img"]
+        options = ["--label-labels", "btcv13", "--protocol", protocol, "--output", tmp_path / protocol]
+        assert medups("evaluate", *arguments, *options) == 0
+        summary = json.loads((tmp_path / protocol / "summary.json").read_text())
+        assert summary["n_cases"] == 4
+        assert sorted(summary["organs"]) == sorted(
+            ["aorta", "gallbladder", "left_kidney", "right_kidney", "liver", "pancreas", "spleen", "stomach"]
+        )
+        assert len((tmp_path / protocol / "cases.csv").read_text().splitlines()) == 1 + 4 * 8
+        assert len(list((tmp_path / protocol / "overlays").glob("*.png"))) == 4
+    assert medups("compare", tmp_path / "physical") == 0
+    assert medups("compare", tmp_path / "physical", tmp_path / "synapse") == 2
+    assert "the protocol differs" in capsys.readouterr().err
+
+
+def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path):
+    folder, _ = run
+    model = ["--model", folder / "bundle"]
+    assert medups("predict", *model, "--input", phantoms / "img", "--cases", "test", "--output", tmp_path / "t") == 0
+    assert [path.name for path in (tmp_path / "t").glob("*.nii.gz")] == ["img0004.nii.gz"]
+    before = (tmp_path / "t" / "img0004.nii.gz").stat().st_mtime_ns
+    again = ["--input", phantoms / "img", "--cases", "test", "--skip-existing", "--output", tmp_path / "t"]
+    assert medups("predict", *model, *again) == 0
+    assert (tmp_path / "t" / "img0004.nii.gz").stat().st_mtime_ns == before
+    one = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / "one.nii"]
+    assert medups("predict", *model, *one) == 0
+    assert nib.load(tmp_path / "one.nii").get_data_dtype() == np.uint8
+
+
+def test_a_monai_3d_network_trains_and_predicts(phantoms, tmp_path):
+    recipe = [
+        "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}",
+        "data.split.train=['0001','0002']", "data.split.val=['0003']", "data.split.test=['0004']", "training=quick",
+        "training.steps=2", "training.batch_size=1", "training.validations=1", "network=unet_3d",
+        "network.module.channels=[4,8,16]", "network.module.strides=[2,2]", "network.inferer.roi_size=[16,32,32]",
+        "network.spacing=[12,6,6]",
+    ]  # fmt: skip
+    assert medups("train", *recipe) == 0
+    scan = phantoms / "img" / "img0004.nii.gz"
+    out = tmp_path / "mask.nii.gz"
+    assert medups("predict", "--model", tmp_path / "run" / "bundle", "--input", scan, "--output", out) == 0
+    assert nib.load(out).shape == nib.load(scan).shape
+    np.testing.assert_array_equal(nib.load(out).affine, nib.load(scan).affine)
+
+
+def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
+    _, recipe = run
+    assert medups("baseline", *recipe[:-1], f"output={tmp_path / 'masks'}") == 0
+    assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["img0004.nii.gz"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "message"),
+    [
+        (["nonsense=1"], "nonsense"),
+        (["network=unknown"], "network/unknown"),
+        (["data.root"], "EQUAL"),
+        (["labels=unknown"], "unknown label set 'unknown'"),
+        (["network.size=100"], "use 112 x 112"),
+        (["data.root=/nowhere"], "/nowhere: expected the folders img and label"),
+        (["data.source_labels=synapse8"], r"label ids [9, 10, 11, 12, 13] are not in the set"),
+        (["training.epochs=2"], "either steps or epochs"),
+        (["upsampler.name=magic"], "unknown upsampler 'magic'"),
+        (["training.loss._target_=os.system"], "is not allowed"),
+        (["network=unet_3d", "upsampler=resfu"], "use upsampler=native"),
+    ],
+)
+def test_wrong_training_settings(phantoms, tmp_path, capsys, overrides, message):
+    recipe = [*TINY, f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}"]
+    if overrides[0] == "network=unet_3d":
+        recipe = [item for item in recipe if not item.startswith(("network", "upsampler"))]
+    assert medups("train", *recipe, *overrides) == 2
+    error = capsys.readouterr().err
+    assert message in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def damaged(folder, phantoms):
+    """Scans that nobody should trust, by name."""
+    folder.mkdir()
+    good = (phantoms / "img" / "img0001.nii.gz").read_bytes()
+    flipped = bytearray(good)
+    flipped[len(good) // 2] ^= 1
+    (folder / "cut.nii.gz").write_bytes(good[: len(good) // 2])
+    (folder / "flipped.nii.gz").write_bytes(flipped)
+    (folder / "text.nii.gz").write_text("not an image")
+    (folder / "packed.nii.gz").write_bytes(gzip.compress(b"x" * 1000))
+    write_nifti(folder / "four.nii.gz", np.zeros((4, 4, 4, 2), np.int16), np.eye(4))
+    write_nifti(folder / "nan.nii.gz", np.full((4, 4, 4), np.nan, np.float32), np.eye(4))
+    write_nifti(folder / "constant.nii.gz", np.ones((4, 4, 4), np.int16), np.eye(4))
+    (folder / "empty").mkdir()
+    return folder
+
+
+BAD_SCANS = [
+    "cut.nii.gz",
+    "flipped.nii.gz",
+    "text.nii.gz",
+    "packed.nii.gz",
+    "four.nii.gz",
+    "nan.nii.gz",
+    "constant.nii.gz",
+]
+
+
+@pytest.mark.parametrize("name", [*BAD_SCANS, "empty", "nowhere"])
+def test_bad_scans(run, phantoms, tmp_path, capsys, name):
+    folder, _ = run
+    scan = damaged(tmp_path / "in", phantoms) / name
+    assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", tmp_path / "out") == 2
+    error = capsys.readouterr().err
+    assert str(scan) in error
+    assert len(error.strip().splitlines()) == 1
+    assert not (tmp_path / "out").exists()
+
+
+def test_one_bad_scan_of_a_folder_stops_before_any_work(run, phantoms, tmp_path, capsys):
+    folder, _ = run
+    shutil.copytree(phantoms / "img", tmp_path / "in")
+    for number in (2, 3):
+        path = tmp_path / "in" / f"img000{number}.nii.gz"
+        path.write_bytes(path.read_bytes()[:-500])
+    assert (
+        medups("predict", "--model", folder / "bundle", "--input", tmp_path / "in", "--output", tmp_path / "out") == 2
+    )
+    error = capsys.readouterr().err
+    assert "img0002" in error
+    assert "img0003" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_predictions(run, phantoms, tmp_path, capsys):
+    mask = phantoms / "label" / "label0001.nii.gz"
+    volume = nib.load(mask)
+    data = np.asanyarray(volume.dataobj)
+    shifted = volume.affine.copy()
+    shifted[0, 3] += 5
+    for name, (values, affine) in {
+        "shape": (data[:-1], volume.affine),
+        "affine": (data, shifted),
+        "ids": (np.where(data == 1, 77, data), volume.affine),
+        "fractions": (data * 0.5, volume.affine),
+    }.items():
+        write_nifti(tmp_path / f"{name}.nii.gz", values, affine)
+        arguments = ["--pred", tmp_path / f"{name}.nii.gz", "--label", mask, "--pred-labels", "btcv13"]
+        options = ["--label-labels", "btcv13", "--output", tmp_path / "out"]
+        assert medups("evaluate", *arguments, *options) == 2, name
+        assert f"{name}.nii.gz" in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+    good = ["--pred", mask, "--label", mask, "--label-labels", "btcv13", "--output", tmp_path / "out"]
+    assert medups("evaluate", *good) == 2
+    assert "say with --pred-labels" in capsys.readouterr().err
+    assert medups("evaluate", *good, "--pred-labels", "btcv13", "--organs", "livr") == 2
+    assert "did you mean 'liver'" in capsys.readouterr().err
+    (tmp_path / "file").write_text("")
+    blocked = [*good[:-1], tmp_path / "file" / "below", "--pred-labels", "btcv13"]
+    assert medups("evaluate", *blocked) == 2
+    assert "cannot write there" in capsys.readouterr().err
+
+
+def test_a_bundle_without_weights(run, phantoms, tmp_path, capsys):
+    folder, _ = run
+    shutil.copytree(folder / "bundle", tmp_path / "bundle")
+    (tmp_path / "bundle" / "models" / "model.pt").unlink()
+    scan = phantoms / "img" / "img0001.nii.gz"
+    assert medups("predict", "--model", tmp_path / "bundle", "--input", scan, "--output", tmp_path / "o") == 2
+    assert "without weights" in capsys.readouterr().err
+
+
+def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys, monkeypatch):
+    """A disk that fills up while the mask is written."""
+    folder, _ = run
+
+    def full(_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("medups.files.os.fsync", full)
+    scan, out = phantoms / "img" / "img0001.nii.gz", tmp_path / "out"
+    assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1
+    assert "No space left on device" in capsys.readouterr().err
+    assert not any(path.is_file() for path in out.rglob("*"))
+
+
+def test_phantom_and_usage(tmp_path, capsys):
+    assert medups("phantom", tmp_path / "p", "--cases", 1, "--size", 32, "--slices", 8) == 0
+    assert medups("phantom", tmp_path / "q", "--cases", 0) == 2
+    assert not (tmp_path / "q").exists()
+    with pytest.raises(SystemExit) as stop:
+        medups("predict")
+    assert stop.value.code == 2

@@ -1,0 +1,89 @@
+"""What tests share: reference data where it is there, small phantoms, a tiny trained bundle."""
+
+from __future__ import annotations
+
+import json
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+SHARED = Path(os.environ.get("MEDUPS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
+
+
+class Golden:
+    """A golden file: arrays by name, its published weights, and what its meta says."""
+
+    def __init__(self, path: Path) -> None:
+        with np.load(path, allow_pickle=False) as archive:
+            self.arrays = {name: archive[name] for name in archive.files}
+        self.meta: dict[str, Any] = json.loads(str(self.arrays["meta"]))
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.arrays[name]
+
+    def weights(self) -> dict[str, np.ndarray]:
+        return {name[3:]: value for name, value in self.arrays.items() if name.startswith("sd/")}
+
+    def formula_weights(self) -> dict[str, np.ndarray]:
+        return {key: _formula(key, shape) for key, shape in json.loads(str(self.arrays["keys"]))}
+
+
+@pytest.fixture(scope="session")
+def golden() -> Any:
+    """``golden(name)`` reads a golden file; skips where there are none."""
+
+    def read(name: str) -> Golden:
+        path = SHARED / "golden" / f"{name}.npz"
+        if not path.is_file():
+            pytest.skip(f"no golden file {name} here")
+        return Golden(path)
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def real_data() -> Path:
+    """Folder of the two real CT scans; skips where they are absent."""
+    if not (SHARED / "data").is_dir():
+        pytest.skip("no real scans here")
+    return SHARED / "data"
+
+
+@pytest.fixture(scope="session")
+def phantoms(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Four small phantoms in the Synapse layout."""
+    from medups.data.phantom import write_phantoms
+
+    folder = tmp_path_factory.mktemp("phantoms")
+    assert list(write_phantoms(folder, 4, seed=5, size=64, slices=16)) == ["0001", "0002", "0003", "0004"]
+    return folder
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(0)
+
+
+def relative_error(found: torch.Tensor | np.ndarray, expected: np.ndarray) -> float:
+    """Largest difference over the largest expected value."""
+    values = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else found
+    return float(np.abs(values - expected).max() / np.abs(expected).max())
+
+
+def _formula(key: str, shape: list[int]) -> np.ndarray:
+    """The weights of the network goldens, as their README defines them."""
+    z = np.random.RandomState(zlib.crc32(key.encode()) & 0xFFFFFFFF).standard_normal(shape)
+    if len(shape) > 1:
+        z = z / np.sqrt(np.prod(shape[1:]))
+    elif key.endswith("running_var"):
+        z = 1 + 0.1 * np.abs(z)
+    elif key.endswith(("weight", "scale")):
+        z = 1 + 0.1 * z
+    else:
+        z = 0.1 * z
+    return z.astype(np.float32)

@@ -1,0 +1,153 @@
+"""The Synapse layout, splits, cache and samples."""
+
+from __future__ import annotations
+
+import shutil
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+from monai.transforms import Compose, RandFlipd, RandGaussianNoised
+from torch.utils.data import DataLoader
+
+from medups.cli.settings import compose
+from medups.data.cache import cached
+from medups.data.cases import case_key, open_dataset, synapse_cases
+from medups.data.labels import label_set
+from medups.data.sampling import Patches, SampleStream, Slices
+from medups.errors import InputError
+
+BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
+
+
+def test_published_split():
+    config = compose(["data.root=somewhere"])["data"]
+    split = config["split"]
+    assert len(split["train"]) == 18
+    assert len(split["test"]) == 12
+    assert set(split["val"]) < set(split["train"])
+    assert not set(split["train"]) & set(split["test"])
+    assert config["source_labels"] == "btcv13"
+    assert split["test"] == [
+        "0001",
+        "0002",
+        "0003",
+        "0004",
+        "0008",
+        "0022",
+        "0025",
+        "0029",
+        "0032",
+        "0035",
+        "0036",
+        "0038",
+    ]
+
+
+def test_validation_cases_are_not_trained_on(phantoms):
+    split = open_dataset(
+        {"layout": "synapse", "root": phantoms, "split": {"train": ["0001", "0002"], "val": ["0002"], "test": ["0003"]}}
+    )
+    assert [case.name for case in split.train] == ["0001"]
+    assert [case.name for case in split.val] == ["0002"]
+
+
+@pytest.mark.parametrize(
+    ("split", "message"),
+    [
+        ({"train": ["0001", "0009"], "val": [], "test": []}, "no such cases: 0009; there is 0001, 0002"),
+        ({"train": ["0001"], "val": [], "test": ["0001"]}, "0001 would be trained on and tested on"),
+        ({"train": ["0001"], "val": ["0001"], "test": []}, "no cases left to train on"),
+    ],
+)
+def test_bad_splits(phantoms, split, message):
+    with pytest.raises(InputError, match=message):
+        open_dataset({"layout": "synapse", "root": phantoms, "split": split})
+
+
+def test_layout(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "RawData" / "Training")
+    assert list(synapse_cases(tmp_path)) == ["0001", "0002", "0003", "0004"]
+    (tmp_path / "RawData" / "Training" / "img" / "img0003.nii.gz").unlink()
+    with pytest.raises(InputError, match="do not pair up for 0003"):
+        synapse_cases(tmp_path)
+    with pytest.raises(InputError, match="expected the folders img and label"):
+        synapse_cases(tmp_path / "RawData" / "Training" / "img")
+
+
+def test_names_pair_up(tmp_path):
+    keys = [
+        case_key(tmp_path / name) for name in ("img0001.nii.gz", "label0001.nii.gz", "case_0001.nii", "image.nii.gz")
+    ]
+    assert keys == ["0001", "0001", "0001", "image"]
+
+
+@pytest.fixture
+def case(phantoms, tmp_path):
+    return cached(synapse_cases(phantoms)["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+
+
+def test_cache_holds_the_canonical_case(phantoms, case):
+    """Independent reading with nibabel: canonical axes, Synapse ids."""
+    image = nib.load(phantoms / "img" / "img0001.nii.gz")
+    label = nib.load(phantoms / "label" / "label0001.nii.gz")
+    turned = nib.as_closest_canonical(image)  # RAS
+    expected = np.asanyarray(turned.dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(case.image, expected)
+    raw = np.asanyarray(nib.as_closest_canonical(label).dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(case.label == SYNAPSE.id_of("liver"), raw == BTCV.id_of("liver"))
+    assert case.spacing == pytest.approx(nib.affines.voxel_sizes(turned.affine)[::-1])
+    assert (case.label[tuple(case.foreground.T)] > 0).all()
+
+
+def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "data")
+    first = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+    for kind in ("img", "label"):
+        shutil.copy(tmp_path / "data" / kind / f"{kind}0002.nii.gz", tmp_path / "data" / kind / f"{kind}0001.nii.gz")
+    second = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+    assert not np.array_equal(first.image, second.image)
+
+
+def test_a_mask_without_organs(phantoms, tmp_path):
+    with pytest.raises(InputError, match="no organ of the set"):
+        cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, type(SYNAPSE)("other", {1: "urinary_bladder"}))
+
+
+def stream(source, seed=0, length=64):
+    transform = Compose([RandFlipd(["image", "label"], prob=0.5), RandGaussianNoised("image", prob=0.5)])
+    return SampleStream(source, transform, seed, length)
+
+
+@pytest.mark.parametrize("kind", ["slices", "patches"])
+def test_sample_n_depends_on_seed_and_n_only(case, kind):
+    def source():
+        return Slices([case]) if kind == "slices" else Patches([case], (8, 32, 32))
+
+    forward = stream(source())
+    expected = [forward[n] for n in range(40)]
+    backward = stream(source())
+    for n in reversed(range(40)):
+        for key in ("image", "label"):
+            assert torch.equal(backward[n][key], expected[n][key])
+    loader = DataLoader(stream(source(), length=40), batch_size=8, num_workers=2, multiprocessing_context="spawn")
+    loaded = torch.cat([batch["image"] for batch in loader])
+    assert torch.equal(loaded, torch.stack([sample["image"] for sample in expected]))
+    other = stream(source(), seed=1)
+    assert not all(torch.equal(other[n]["image"], expected[n]["image"]) for n in range(8))
+
+
+def test_an_epoch_sees_every_slice_once(case):
+    source = Slices([case])
+    rows = [source.read(n, seed=0)[0] for n in range(len(source))]
+    assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in case.image)
+
+
+def test_patches_look_at_organs_and_reach_beyond_small_volumes(case):
+    source = Patches([case], (32, 80, 32))
+    image, label = source.read(0, seed=0)
+    assert image.shape == label.shape == (32, 80, 32)
+    assert np.array_equal(image[-1], image[case.image.shape[0] - 1])  # the border repeats
+    hits = [source.read(n, seed=0)[1].any() for n in range(30)]
+    assert np.mean(hits) > 0.5

@@ -1,0 +1,99 @@
+"""DICOM series: whole ones are read where their headers put them, others refused."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from medups.data.dicom import read_dicom
+from medups.data.readers import find_scans
+from medups.errors import InputError
+
+SHAPE = (6, 9, 7)  # slices, rows, columns
+SPACING = (0.7, 0.9, 2.5)  # along columns, rows, slices
+
+
+def write_series(folder: Path, angle: float = 0.0, uid: str = "1.2.3", missing: tuple[int, ...] = ()) -> np.ndarray:
+    """A CT series of known voxels; ``angle`` tips it about the left-right axis."""
+    folder.mkdir(exist_ok=True, parents=True)
+    voxels = np.random.default_rng(3).integers(-1000, 2000, SHAPE).astype(np.int16)
+    down = np.array([0, np.cos(angle), np.sin(angle)])
+    along = np.array([0, -np.sin(angle), np.cos(angle)])
+    writer = sitk.ImageFileWriter()
+    writer.KeepOriginalImageUIDOn()
+    for number in range(SHAPE[0]):
+        if number in missing:
+            continue
+        image = sitk.GetImageFromArray(voxels[number][None])
+        image.SetSpacing(SPACING)
+        position = np.array([-30, 20, 100]) + along * SPACING[2] * number
+        for tag, value in {
+            "0008|0060": "CT",
+            "0020|000d": f"{uid}.1",
+            "0020|000e": uid,
+            "0008|0018": f"{uid}.{number + 10}",
+            "0020|0013": str(number + 1),
+            "0020|0032": "\\".join(f"{v:.6f}" for v in position),
+            "0020|0037": "\\".join(f"{v:.6f}" for v in (1, 0, 0, *down)),
+            "0028|1052": "0",
+            "0028|1053": "1",
+        }.items():
+            image.SetMetaData(tag, value)
+        # names that sort against the slices' order
+        writer.SetFileName(str(folder / f"{uid}-{99 - number}.dcm"))
+        writer.Execute(image)
+    return voxels
+
+
+@pytest.mark.parametrize("angle", [0.0, 0.3])
+def test_voxels_lie_where_simpleitk_puts_them(tmp_path, angle):
+    voxels = write_series(tmp_path, angle)
+    volume = read_dicom(tmp_path)
+    np.testing.assert_array_equal(volume.data, voxels.transpose(2, 1, 0))
+    reader = sitk.ImageSeriesReader()
+    reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
+    theirs = reader.Execute()
+    for index in [(0, 0, 0), (6, 8, 5), (2, 0, 3)]:
+        x, y, z = theirs.TransformIndexToPhysicalPoint(index)
+        np.testing.assert_allclose((volume.affine @ [*index, 1])[:3], (-x, -y, z), atol=1e-3)
+
+
+@pytest.mark.parametrize("missing", [(2,), (1, 2), (2, 4)])
+def test_missing_slices(tmp_path, missing):
+    write_series(tmp_path, missing=missing)
+    with pytest.raises(InputError, match="slices are missing"):
+        read_dicom(tmp_path)
+
+
+def test_two_series_in_a_folder(tmp_path):
+    write_series(tmp_path, uid="1.2.3")
+    write_series(tmp_path, uid="1.2.4")
+    with pytest.raises(InputError, match="found 2 DICOM series"):
+        read_dicom(tmp_path)
+
+
+def test_cut_slice(tmp_path):
+    write_series(tmp_path)
+    file = sorted(tmp_path.iterdir())[2]
+    file.write_bytes(file.read_bytes()[:-40])
+    with pytest.raises(InputError):
+        read_dicom(tmp_path)
+
+
+def test_a_folder_of_series_is_one_scan_each(tmp_path):
+    write_series(tmp_path / "a", uid="1.2.3")
+    write_series(tmp_path / "b", uid="1.2.4")
+    assert find_scans(tmp_path) == [tmp_path / "a", tmp_path / "b"]
+    assert find_scans(tmp_path / "a") == [tmp_path / "a"]
+
+
+def test_real_series_with_every_third_slice_missing(real_data, tmp_path):
+    files = sorted((real_data / "ct-b" / "dicom").iterdir())
+    for file in [f for i, f in enumerate(files) if i not in (5, 9, 14)]:
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    with pytest.raises(InputError, match="slices are missing: 17 found"):
+        read_dicom(tmp_path)
+    assert read_dicom(real_data / "ct-b" / "dicom").data.shape == (512, 512, 20)

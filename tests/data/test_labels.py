@@ -1,0 +1,52 @@
+"""Label sets meet by organ name."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from medups.data.labels import LabelSet, beside, label_set, list_label_sets, organ_names, write_beside
+from medups.errors import InputError
+
+
+def test_shipped_sets_hold_the_documented_ids():
+    assert list_label_sets() == ["btcv13", "synapse8", "totalsegmentator_v1", "totalsegmentator_v2"]
+    eight = ["spleen", "right_kidney", "left_kidney", "gallbladder", "liver", "stomach", "pancreas", "aorta"]
+    ids = {name: [label_set(name).id_of(organ) for organ in eight] for name in list_label_sets()}
+    assert ids["totalsegmentator_v1"] == [1, 2, 3, 4, 5, 6, 10, 7]
+    assert ids["totalsegmentator_v2"] == [1, 2, 3, 4, 5, 6, 7, 52]
+    assert ids["btcv13"] == [1, 2, 3, 4, 6, 7, 11, 8]
+    assert ids["synapse8"] == [7, 4, 3, 2, 5, 8, 6, 1]
+    assert len(label_set("totalsegmentator_v1").organs) == 104
+    assert len(label_set("totalsegmentator_v2").organs) == 117
+
+
+def test_conversion_goes_by_name():
+    raw = np.arange(14)
+    found = label_set("btcv13").convert(raw, label_set("synapse8"))
+    assert found.tolist() == [0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
+
+
+def test_unknown_ids_are_named():
+    with pytest.raises(InputError, match=r"scan: label ids \[14, 99\] are not in the set 'btcv13'"):
+        label_set("btcv13").check_ids(np.array([0, 1, 14, 99]), "scan")
+
+
+def test_table_beside_a_mask(tmp_path):
+    mask = tmp_path / "case.nii.gz"
+    write_beside(mask, label_set("synapse8"))
+    assert beside(mask).name == "case.labels.json"
+    assert json.loads(beside(mask).read_text())["5"] == "liver"
+    assert label_set(str(beside(mask))).organs == label_set("synapse8").organs
+
+
+def test_names_that_nobody_knows():
+    with pytest.raises(InputError, match="did you mean 'synapse8'"):
+        label_set("synapse")
+    with pytest.raises(InputError, match="unknown organ 'livr'; did you mean 'liver'"):
+        organ_names("spleen,livr")
+    assert organ_names("spleen, liver") == ["spleen", "liver"]
+    with pytest.raises(InputError, match="unique"):
+        LabelSet("mine", {1: "liver", 2: "liver"})

@@ -1,0 +1,89 @@
+"""Phantoms: reproducible, oriented, and as hard as they claim."""
+
+from __future__ import annotations
+
+import hashlib
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medups.data.canonical import Grid
+from medups.data.labels import label_set
+from medups.data.phantom import make_phantom, write_phantoms
+from medups.errors import InputError
+
+EIGHT = label_set("synapse8").names
+
+
+def digests(folder):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.rglob("*.nii.gz"))}
+
+
+def test_same_seed_same_bytes(tmp_path):
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        list(write_phantoms(tmp_path / name, 2, seed, size=48, slices=10))
+    assert digests(tmp_path / "a") == digests(tmp_path / "b")
+    assert len(set(digests(tmp_path / "a").values()) & set(digests(tmp_path / "c").values())) == 0
+
+
+def test_a_case_does_not_depend_on_how_many_there_are(tmp_path):
+    list(write_phantoms(tmp_path, 1, 5, size=48, slices=10))
+    image, labels, affine = make_phantom(5, 1, 48, 10)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / "img" / "img0001.nii.gz").dataobj), image)
+    np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / "label" / "label0001.nii.gz").dataobj), labels)
+    np.testing.assert_allclose(nib.load(tmp_path / "img" / "img0001.nii.gz").affine, affine, atol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def cases():
+    return [make_phantom(0, number, 96, 40) for number in range(1, 7)]
+
+
+def test_anatomy_lies_where_it_should(cases):
+    """By the affine alone: the liver is on the patient's right, the spleen on the left, the aorta behind."""
+    for _, labels, affine in cases:
+        centre = {}
+        for organ in EIGHT:
+            voxels = np.argwhere(labels == label_set("btcv13").id_of(organ))
+            assert len(voxels) > 30, organ
+            centre[organ] = (affine @ [*voxels.mean(0), 1])[:3]
+        right, front = 0, 1  # RAS: x grows to the right's opposite, i.e. R is positive in "RAS"
+        assert centre["liver"][right] > centre["spleen"][right]
+        assert centre["right_kidney"][right] > centre["left_kidney"][right]
+        assert centre["aorta"][front] < centre["stomach"][front]
+
+
+def test_orientations_differ_and_some_are_oblique(cases):
+    codes = {nib.aff2axcodes(affine) for _, _, affine in cases}
+    assert len(codes) >= 3
+    oblique = [np.abs(affine[:3, :3]).astype(bool).sum() > 3 for _, _, affine in cases]
+    assert any(oblique)
+    assert not all(oblique)
+
+
+def test_neighbours_overlap_in_density(cases):
+    """No window of HU tells pancreas or gallbladder from what surrounds them."""
+    for image, labels, _ in cases:
+        for organ in ("pancreas", "gallbladder"):
+            inside = image[labels == label_set("btcv13").id_of(organ)]
+            low, high = np.percentile(inside, (10, 90))
+            others = (image > low) & (image < high) & (labels != label_set("btcv13").id_of(organ))
+            assert others.sum() > 5 * len(inside)
+
+
+def test_canonical_orientation_brings_all_to_one(cases):
+    for image, labels, affine in cases:
+        grid = Grid(image.shape, affine)
+        canonical = grid.to_canonical(labels)
+        liver, spleen = (
+            np.argwhere(canonical == label_set("btcv13").id_of(organ)).mean(0) for organ in ("liver", "spleen")
+        )
+        assert liver[2] < spleen[2]  # columns run to the patient's left
+        np.testing.assert_array_equal(grid.to_file(canonical), labels)
+
+
+def test_bad_numbers(tmp_path):
+    with pytest.raises(InputError, match="cases must be at least 1"):
+        list(write_phantoms(tmp_path, 0, 0))
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,83 @@
+"""Means say their n; the real pair gives the known numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medups.data.labels import LabelSet, label_set
+from medups.data.nifti import write_nifti
+from medups.errors import InputError
+from medups.evaluation import evaluate, find_pairs
+
+EIGHT = label_set("synapse8").names
+TWO = LabelSet("two", {1: "liver", 2: "spleen"})
+
+
+def score(pairs, protocol, organs=("liver", "spleen"), pred=TWO, label=TWO):
+    return evaluate(pairs, lambda _: pred, lambda _: label, organs, protocol, lambda _: None).summary()
+
+
+@pytest.fixture
+def pairs(tmp_path):
+    """Case 1: liver right, spleen missed. Case 2: liver half, spleen hallucinated. Case 3: no spleen at all."""
+    liver, spleen = np.zeros((2, 4, 4, 8), np.uint8)
+    liver[:2], spleen[3] = 1, 2
+    half = liver.copy()
+    half[..., 4:] = 0
+    preds = {"img0001": liver, "img0002": half + spleen, "img0003": liver}
+    labels = {"label0001": liver + spleen, "label0002": liver, "label0003": liver}
+    for folder, masks in (("pred", preds), ("label", labels)):
+        for name, mask in masks.items():
+            write_nifti(tmp_path / folder / f"{name}.nii.gz", mask, np.diag([1.0, 2, 5, 1]))
+    return find_pairs(tmp_path / "pred", tmp_path / "label")[0]
+
+
+def test_physical_means_tell_missed_from_absent(pairs):
+    summary = score(pairs, "physical")
+    assert summary["n_cases"] == 3
+    assert summary["hd95_unit"] == "mm"
+    liver, spleen = summary["organs"]["liver"], summary["organs"]["spleen"]
+    assert liver["dice"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert liver["n"] == 3
+    assert spleen == {
+        "dice": 0.0, "hd95": None, "n": 1, "n_hd95": 0, "n_missed": 1, "n_hallucinated": 1, "n_absent": 1,
+        "hallucinated_ml": pytest.approx(4 * 8 * 10 / 1000),
+    }  # fmt: skip
+    assert summary["mean"]["hd95"] == liver["hd95"]
+
+
+def test_synapse_means_follow_the_published_rule(pairs):
+    spleen = score(pairs, "synapse")["organs"]["spleen"]
+    assert spleen["dice"] == pytest.approx((0 + 1 + 0) / 3)
+    assert spleen["hd95"] == 0
+    assert spleen["n"] == 3
+
+
+def test_pairs(pairs, tmp_path):
+    assert [pair.name for pair in pairs] == ["0001", "0002", "0003"]
+    (tmp_path / "pred" / "img0002.nii.gz").unlink()
+    assert find_pairs(tmp_path / "pred", tmp_path / "label")[1] == ["0002"]
+    (tmp_path / "label" / "label0001.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"no label for .*img0001"):
+        find_pairs(tmp_path / "pred", tmp_path / "label")
+
+
+def test_an_organ_that_a_set_lacks(pairs):
+    with pytest.raises(InputError, match="label set two: unknown organ 'aorta'"):
+        score(pairs, "physical", organs=("aorta",))
+
+
+def test_the_real_pair_gives_the_known_numbers(real_data):
+    """Two runs of another model over one scan: numbers worked out independently of this code."""
+    pairs, _ = find_pairs(real_data / "ct-a" / "labels_v2_rerun.nii.gz", real_data / "ct-a" / "labels_v1.nii.gz")
+    sets = label_set("totalsegmentator_v2"), label_set("totalsegmentator_v1")
+    organs = score(pairs, "physical", EIGHT, *sets)["organs"]
+    expected = {
+        "spleen": 0.980, "right_kidney": 0.971, "left_kidney": 0.970, "gallbladder": 0.944,
+        "liver": 0.985, "stomach": 0.946, "pancreas": 0.809, "aorta": 0.941,
+    }  # fmt: skip
+    assert {organ: round(row["dice"], 3) for organ, row in organs.items()} == expected
+    assert {organ: round(row["hd95"], 3) for organ, row in organs.items()} == {
+        organ: 5.196 if organ == "pancreas" else 3.0 for organ in expected
+    }

@@ -1,0 +1,84 @@
+"""Overlap and distances against cases worked out by hand and the published protocol's numbers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from medups.metrics import dice, evaluate_case, hausdorff95_mm, surface_dice, surface_distances
+
+
+def cube(shape, low, high):
+    mask = np.zeros(shape, dtype=bool)
+    mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))] = True
+    return mask
+
+
+def test_dice_by_hand():
+    a, b = cube((1, 4, 4), (0, 0, 0), (1, 2, 2)), cube((1, 4, 4), (0, 1, 1), (1, 3, 3))
+    assert dice(a, b) == 2 * 1 / (4 + 4)
+    assert dice(a, a) == 1
+    assert dice(a, ~a) == 0
+    assert dice(a & ~a, a & ~a) is None
+
+
+def test_distances_of_shifted_points():
+    a, b = cube((5, 5, 5), (1, 1, 1), (2, 2, 2)), cube((5, 5, 5), (1, 3, 4), (2, 4, 5))
+    there, back = surface_distances(a, b, (9, 2, 1.5))
+    assert there.tolist() == back.tolist() == [pytest.approx(np.hypot(4, 4.5))]
+
+
+def test_surface_leaves_the_inside_out_and_counts_the_volume_border():
+    full = np.ones((3, 3, 3), dtype=bool)
+    there, _ = surface_distances(full, full, (1, 1, 1))
+    assert there.shape == (26,)
+
+
+def test_hd95_is_the_percentile_of_both_directions_pooled():
+    """Two bars of one voxel's width: distances by hand 0 0 0 0 1 2 one way, 0 0 0 0 the other."""
+    a, b = cube((1, 1, 6), (0, 0, 0), (1, 1, 6)), cube((1, 1, 6), (0, 0, 0), (1, 1, 4))
+    assert hausdorff95_mm(a, b, (1, 1, 1)) == pytest.approx(np.percentile([0, 0, 0, 0, 1, 2, 0, 0, 0, 0], 95))
+    assert hausdorff95_mm(a, b, (1, 1, 3)) == pytest.approx(3 * np.percentile([0, 0, 0, 0, 1, 2, 0, 0, 0, 0], 95))
+    assert hausdorff95_mm(a, b & ~b, (1, 1, 1)) is None
+
+
+def test_surface_dice_by_hand():
+    a, b = cube((1, 1, 6), (0, 0, 0), (1, 1, 6)), cube((1, 1, 6), (0, 0, 0), (1, 1, 4))
+    assert surface_dice(a, b, (1, 1, 1), tolerance_mm=1) == pytest.approx(9 / 10)
+    assert surface_dice(a, b, (1, 1, 1), tolerance_mm=0) == pytest.approx(8 / 10)
+    assert surface_dice(a, b & ~b, (1, 1, 1), tolerance_mm=1) == 0
+    assert surface_dice(a & ~a, b & ~b, (1, 1, 1), tolerance_mm=1) is None
+
+
+def test_distances_do_not_depend_on_where_the_masks_lie(rng):
+    """Masks are cropped before distances are taken; a larger volume around them changes nothing."""
+    a, b = rng.random((2, 6, 7, 5)) < 0.4
+    inner = hausdorff95_mm(np.pad(a, 1), np.pad(b, 1), (3, 1, 1))
+    assert hausdorff95_mm(np.pad(a, 9), np.pad(b, 9), (3, 1, 1)) == inner
+
+
+@pytest.mark.parametrize(
+    ("pred", "label", "protocol", "status", "expected"),
+    [
+        (True, False, "synapse", "hallucinated", (1, 0)),
+        (False, True, "synapse", "missed", (0, 0)),
+        (False, False, "synapse", "absent", (0, 0)),
+        (True, False, "physical", "hallucinated", (None, None)),
+        (False, True, "physical", "missed", (0, None)),
+        (False, False, "physical", "absent", (None, None)),
+    ],
+)
+def test_empty_masks(pred, label, protocol, status, expected):
+    volumes = [np.full((2, 3, 4), int(present)) for present in (pred, label)]
+    score = evaluate_case(*volumes, {"liver": 1}, (10, 10, 10), protocol)["liver"]
+    assert score.status == status
+    assert (score.dice, score.hd95) == expected
+    assert (score.volume_ml, score.label_volume_ml) == (24 * pred, 24 * label)
+
+
+def test_published_protocol(golden):
+    numbers = golden("transunet_protocol")
+    organs = {str(number): number for number in range(1, 9)}
+    scores = evaluate_case(numbers["pred"], numbers["label"], organs, (7, 7, 7), "synapse")
+    np.testing.assert_allclose([score.dice for score in scores.values()], numbers["dice"], rtol=1e-12)
+    np.testing.assert_allclose([score.hd95 for score in scores.values()], numbers["hd95"], rtol=1e-12)

@@ -1,0 +1,64 @@
+"""TransUNet against the published network, and its decoder with other upsamplers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+
+from medups.networks import TransUNet
+from medups.weights import load_published
+
+
+def test_published_network(golden):
+    numbers = golden("transunet_r50_vit_b16_224")
+    network = TransUNet().eval()
+    assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(105.3e6, rel=1e-3)
+    report = load_published(network, numbers.formula_weights(), layout="transunet")
+    assert not report.fresh or all("num_batches" in name for name in report.fresh)
+    image = np.random.RandomState(7).random_sample((1, 1, 224, 224)).astype(np.float32)
+    with torch.inference_mode():
+        logits = network(torch.from_numpy(image)).numpy()
+    spread = numbers["out_std"].max()
+    assert np.abs(logits[:, :, ::8, ::8] - numbers["out_stride8"]).max() < 1e-4 * spread
+    assert np.abs(logits.mean((0, 2, 3)) - numbers["out_mean"]).max() < 1e-4 * spread
+
+
+@pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "nearest"])
+@pytest.mark.parametrize("image_guide", [True, False])
+def test_every_parameter_learns(upsampler, image_guide):
+    torch.manual_seed(0)
+    network = TransUNet((64, 96), 2, 3, upsampler, image_guide=image_guide, variant="tiny")
+    logits = network(torch.randn(2, 2, 64, 96))
+    assert logits.shape == (2, 3, 64, 96)
+    logits.square().sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # a softmax over taps does not see what is added to all of them, and norms swallow the bias before them
+    assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
+
+
+def test_upsampler_is_what_the_config_says():
+    steps = TransUNet(64, 1, 2, "resfu", {"embed_channels": 16}, variant="tiny").decoder.steps
+    assert [type(step.upsampler).__name__ for step in steps] == ["ReSFU"] * 4
+    assert steps[0].upsampler.query.out_channels == 16
+    last = TransUNet(64, 1, 2, "resfu", image_guide=False, variant="tiny").decoder.steps[-1].upsampler
+    assert type(last).__name__ == "Interpolate"
+    assert last.align_corners
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"img_size": 100}, "use 112 x 112"),
+        ({"variant": "huge"}, "there is r50_vit_b16, tiny"),
+        ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
+    ],
+)
+def test_bad_arguments(arguments, message):
+    with pytest.raises(ValueError, match=message):
+        TransUNet(**{"variant": "tiny", "img_size": 64, **arguments})
+
+
+def test_other_image_size_is_refused():
+    with pytest.raises(ValueError, match=r"built for images \[B, 1, 64, 64\]"):
+        TransUNet(64, variant="tiny")(torch.zeros(1, 1, 80, 80))

@@ -1,0 +1,83 @@
+"""Guided filter, paired difference and group norm against their literal forms."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from medups.ops import guided_filter, paired_difference_conv
+from medups.ops.group_norm import group_norm_as_resized
+
+torch.set_default_dtype(torch.float32)
+
+
+def double(*shape):
+    return torch.randn(*shape, dtype=torch.float64)
+
+
+def window_mean(values, radius):
+    out = np.empty_like(values)
+    for i in range(values.shape[0]):
+        for j in range(values.shape[1]):
+            rows, columns = slice(max(0, i - radius), i + radius + 1), slice(max(0, j - radius), j + radius + 1)
+            out[i, j] = values[rows, columns].mean()
+    return out
+
+
+@pytest.mark.parametrize("shape", [(7, 9), (1, 5), (12, 3)])
+def test_guided_filter_is_local_regression(shape, rng):
+    guide, x = rng.standard_normal(shape), rng.standard_normal(shape)
+    radius, eps = 2, 1e-3
+    mean_g, mean_x = window_mean(guide, radius), window_mean(x, radius)
+    a = (window_mean(guide * x, radius) - mean_g * mean_x) / (window_mean(guide**2, radius) - mean_g**2 + eps)
+    b = mean_x - a * mean_g
+    expected = window_mean(a, radius) * guide + window_mean(b, radius)
+    found = guided_filter(torch.from_numpy(guide)[None, None], torch.from_numpy(x)[None, None], radius=radius, eps=eps)
+    np.testing.assert_allclose(found[0, 0].numpy(), expected, atol=1e-12)
+
+
+def test_guided_filter_of_a_volume_constant_along_an_axis_is_the_2d_one():
+    guide, x = double(1, 2, 6, 7), double(1, 2, 6, 7)
+    flat = guided_filter(guide, x, radius=2, eps=1e-3)
+    deep = guided_filter(*(v[:, :, None].expand(-1, -1, 4, -1, -1) for v in (guide, x)), radius=2, eps=1e-3)
+    torch.testing.assert_close(deep, flat[:, :, None].expand_as(deep))
+
+
+@pytest.mark.parametrize("ratio", [1, 2, 3])
+def test_paired_difference_at_low_resolution_equals_the_literal_sum(ratio):
+    """Keys read linearly ratio * t pixels away, minus the query, weighted: the definition."""
+    torch.manual_seed(0)
+    key, weight, bias = double(2, 4, 4, 3), double(6, 2, 3, 3), double(6)
+    query = double(2, 4, 4 * ratio, 3 * ratio)
+    # beyond the border the replicate-extended low-resolution map is read
+    extended = F.interpolate(F.pad(key, [2] * 4, mode="replicate"), scale_factor=ratio, mode="bilinear")
+    expected = bias[:, None, None].expand(2, 6, *query.shape[2:]).clone()
+    for i in range(3):
+        for j in range(3):
+            rows, columns = 2 * ratio + (i - 1) * ratio, 2 * ratio + (j - 1) * ratio
+            tap = extended[:, :, rows : rows + query.shape[2], columns : columns + query.shape[3]]
+            expected += F.conv2d(tap - query, weight[:, :, i : i + 1, j : j + 1], groups=2)
+    torch.testing.assert_close(paired_difference_conv(key, query, weight, bias, groups=2), expected)
+
+
+@pytest.mark.parametrize(
+    ("small", "large"), [((4, 5), (8, 15)), ((3, 4), (5, 7)), ((1, 2), (6, 2)), ((2, 3, 2), (5, 3, 6))]
+)
+def test_group_norm_has_the_statistics_of_the_enlarged_map(small, large):
+    """Normalising then enlarging equals enlarging then normalising."""
+    x, weight, bias = 3 + double(2, 8, *small), double(8), double(8)
+    mode = {2: "bilinear", 3: "trilinear"}[len(small)]
+    expected = F.group_norm(F.interpolate(x, size=large, mode=mode), 4, weight, bias)
+    found = F.interpolate(group_norm_as_resized(x, large, 4, weight, bias), size=large, mode=mode)
+    torch.testing.assert_close(found, expected)
+
+
+def test_gradients():
+    key, query = double(1, 2, 3, 2).requires_grad_(), double(1, 2, 5, 4).requires_grad_()
+    weight = double(4, 1, 3, 3).requires_grad_()
+    assert torch.autograd.gradcheck(lambda *a: paired_difference_conv(*a, groups=2), (key, query, weight))
+    assert torch.autograd.gradcheck(lambda g, x: guided_filter(g, x, radius=2, eps=1e-2), (query, double(1, 2, 5, 4)))
+    scale = double(2).requires_grad_()
+    assert torch.autograd.gradcheck(lambda k, w: group_norm_as_resized(k, (5, 4), 1, w, w), (key, scale))

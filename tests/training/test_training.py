@@ -1,0 +1,136 @@
+"""The loop: it learns, repeats itself bit by bit, and goes on where it stopped."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from lightning_fabric import Fabric
+from monai.losses import DiceCELoss
+from torch import nn
+
+from medups.cli.settings import compose
+from medups.config import build
+from medups.errors import InputError
+from medups.training.checkpoint import load_checkpoint, save_checkpoint
+from medups.training.loop import Hooks, NonFiniteLossError, Plan, poly_rate, train
+
+PLAN = Plan(steps=12, batch_size=4, validate_every=3, poly_power=0.9)
+
+
+class Blobs(torch.utils.data.Dataset):
+    """Sample n: noise, brighter where the label is 1."""
+
+    def __len__(self):
+        return PLAN.steps * PLAN.batch_size
+
+    def __getitem__(self, n):
+        noise = torch.Generator().manual_seed(n)
+        label = (torch.rand(1, 8, 8, generator=noise) > 0.6).long()
+        return {"image": label + 0.3 * torch.randn(1, 8, 8, generator=noise), "label": label}
+
+
+class StopError(Exception):
+    pass
+
+
+def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(0.3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    losses = []
+
+    def progress(step, value):
+        losses.append(value)
+        if step == stop_after:
+            raise StopError
+
+    hooks = Hooks(
+        validate=lambda _, step: scores[step] if scores else None,
+        scalars=lambda *_: None,
+        progress=progress,
+        log=lambda _: None,
+    )
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
+    criterion = loss or nn.CrossEntropyLoss()
+    fabric = Fabric(accelerator="cpu", devices=1)
+    best = train(
+        fabric, network, lambda x, y: criterion(x, y[:, 0]), optimizer, Blobs(), plan, hooks, folder, {"of": "test"}, 7
+    )
+    return best, losses
+
+
+def weights(path):
+    return load_checkpoint(path)["network"]
+
+
+@pytest.mark.parametrize("stop_after", [1, 4, 6, 11])
+def test_resumes_bit_by_bit(tmp_path, stop_after):
+    whole, losses = run(tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", stop_after)
+    best, rest = run(tmp_path / "parts")
+    assert all(torch.equal(value, weights(best)[name]) for name, value in weights(whole).items())
+    assert rest == losses[len(losses) - len(rest) :]
+    assert losses[-1] < losses[0]
+
+
+def test_best_is_the_best_validation_score(tmp_path):
+    best, _ = run(tmp_path, scores={3: 0.2, 6: 0.9, 9: 0.5, 12: 0.8})
+    assert best.name == "best.pt"
+    assert load_checkpoint(best)["step"] == 6
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 12
+
+
+def test_nan_stops_and_keeps_the_last_state(tmp_path):
+    calls = []
+
+    def loss(logits, label):
+        calls.append(1)
+        return nn.functional.cross_entropy(logits, label) * (math.nan if len(calls) == 8 else 1)
+
+    with pytest.raises(NonFiniteLossError, match=r"step 8 is nan \(samples 28 to 31\)"):
+        run(tmp_path, loss=loss)
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
+
+
+def test_rate_is_poly():
+    plan = Plan(steps=100, batch_size=1, validate_every=1, poly_power=0.9)
+    assert poly_rate(0, plan) == 1
+    assert poly_rate(50, plan) == pytest.approx(0.5**0.9)
+    warm = Plan(steps=100, batch_size=1, validate_every=1, poly_power=0.9, warmup_steps=10)
+    assert [poly_rate(step, warm) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1])
+
+
+def test_published_loss_by_hand():
+    """Half cross-entropy, half soft Dice over the whole batch with a squared denominator, background included."""
+    spec = compose(["data.root=x"])["training"]["loss"]
+    loss = build(spec)
+    assert isinstance(loss, DiceCELoss)
+    torch.manual_seed(0)
+    logits, label = torch.randn(3, 4, 5, 5), torch.randint(0, 4, (3, 1, 5, 5))
+    soft, hard = logits.softmax(1), nn.functional.one_hot(label[:, 0], 4).movedim(-1, 1).float()
+    dice = 0.0
+    for c in range(4):
+        shared = (soft[:, c] * hard[:, c]).sum()
+        both = (soft[:, c] ** 2).sum() + (hard[:, c] ** 2).sum()
+        dice += (1 - (2 * shared + 1e-5) / (both + 1e-5)) / 4
+    expected = 0.5 * nn.functional.cross_entropy(logits, label[:, 0]) + 0.5 * dice
+    torch.testing.assert_close(loss(logits, label), expected)
+
+
+def test_damaged_checkpoints_are_told(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="damaged or other file"):
+        load_checkpoint(path)
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    with pytest.raises(Exception, match="pickle"):
+        save_checkpoint(path, {"step": lambda: 2})
+    assert load_checkpoint(path) == {"step": 1}
+    assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]

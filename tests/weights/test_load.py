@@ -1,0 +1,56 @@
+"""load_published refuses what does not fit and says what it did."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medups.upsamplers import ReSFU
+from medups.weights import load_published
+
+
+@pytest.fixture
+def published(golden):
+    return golden("resfu_x2").weights()
+
+
+@pytest.fixture
+def module():
+    return ReSFU(2, 24, 16)
+
+
+def test_prefix_and_file(published, module, tmp_path):
+    path = tmp_path / "weights.pt"
+    torch.save({"state_dict": {f"module.{k}": torch.tensor(v) for k, v in published.items()}}, path)
+    report = load_published(module, path, layout="resfu")
+    assert sorted(report.loaded) == sorted(module.state_dict())
+    assert torch.equal(module.query.weight, torch.tensor(published["q.weight"]))
+
+
+def test_missing_and_unknown_names_are_listed(published, module):
+    published["stranger.weight"] = published.pop("q.weight")
+    with pytest.raises(ValueError, match=r"missing: query\.weight; not known: stranger\.weight"):
+        load_published(module, published, layout="resfu")
+    report = load_published(module, published, layout="resfu", strict=False)
+    assert report.fresh == ["query.weight"]
+    assert report.unused == ["stranger.weight"]
+
+
+def test_another_shape_loads_nothing(published):
+    module = ReSFU(2, 8, 16)
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    with pytest.raises(ValueError, match=r"of another shape: .*key\.weight: file \(32, 24, 1, 1\)"):
+        load_published(module, published, layout="resfu")
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_files_that_are_no_checkpoints(module, tmp_path):
+    path = tmp_path / "weights.pt"
+    path.write_bytes(b"nothing")
+    with pytest.raises(ValueError, match="expected a readable checkpoint"):
+        load_published(module, path)
+    torch.save([1, 2], path)
+    with pytest.raises(ValueError, match="expected names mapped to tensors"):
+        load_published(module, path)
+    with pytest.raises(ValueError, match="unknown weight layout 'magic'"):
+        load_published(module, {}, layout="magic")
