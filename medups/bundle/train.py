@@ -44,6 +44,9 @@ class Run:
 
     config: Mapping[str, Any]
     model: Model
+    transform: Compose
+    loss: nn.Module
+    optimizer: torch.optim.Optimizer
     train: list[CachedCase]
     val: list[CachedCase]
 
@@ -85,7 +88,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
 def prepare(config: Mapping[str, Any], display: Display) -> Run:
     """Check the configuration, build the untrained model from the seed, and read the cases into the cache."""
     data, network = config["data"], config["network"]
-    target, source = label_set(str(config["labels"])), label_set(str(data["source_labels"]))
+    target, source = label_set(str(config["label_set"])), label_set(str(data["source_labels"]))
     for organ in target.names:
         source.id_of(organ)
     if config["upsampler"]["name"] is not None and "upsampler" not in network["module"]:
@@ -104,12 +107,14 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     )
     torch.manual_seed(int(config["seed"]))
     model = make_model(definition, "config")
-    _check_transforms(config)
+    transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
+    loss = build(config["training"]["loss"], "training.loss")
+    optimizer = build(config["training"]["optimizer"], "training.optimizer", params=model.network.parameters())
     cases = {part: list(getattr(split, part)) for part in ("train", "val")}
     read = {
         part: _read(items, part, data, source, target, network["spacing"], display) for part, items in cases.items()
     }
-    return Run(config, model, read["train"], read["val"])
+    return Run(config, model, transform, loss, optimizer, read["train"], read["val"])
 
 
 def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
@@ -142,11 +147,8 @@ def _fit(
     fabric = Fabric(accelerator=str(training["accelerator"]), devices=1, precision=training["precision"])
     if run.config["network"]["sampling"] == "slices":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
-    loss: nn.Module = build(training["loss"], "training.loss")
-    optimizer = build(training["optimizer"], "training.optimizer", params=model.network.parameters())
-    transform = Compose([build(spec) for spec in (*run.config["preprocessing"], *_sample_transforms(run.config))])
     seed = int(run.config["seed"])
-    stream = SampleStream(_source(run), transform, seed, plan.steps * plan.batch_size)
+    stream = SampleStream(_source(run), run.transform, seed, plan.steps * plan.batch_size)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     log(f"{run.config['name']}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {fabric.device}")
     began = time.perf_counter()
@@ -168,12 +170,12 @@ def _fit(
         return mean
 
     def criterion(logits: Tensor, label: Tensor) -> Tensor:
-        value: Tensor = loss(logits.float(), label)
+        value: Tensor = run.loss(logits.float(), label)
         return value
 
     hooks = Hooks(validate, scalars, display.steps(plan.steps, done), log)
     return train(
-        fabric, model.network, criterion, optimizer, stream, plan, hooks, run.folder / "checkpoints", identity, seed
+        fabric, model.network, criterion, run.optimizer, stream, plan, hooks, run.folder / "checkpoints", identity, seed
     )
 
 
@@ -216,11 +218,6 @@ def _sample_transforms(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     return [*augmentation, *config["network"]["sample_transforms"]]
 
 
-def _check_transforms(config: Mapping[str, Any]) -> None:
-    for spec in _sample_transforms(config):
-        build(spec, "transforms")
-
-
 def _read(
     items: list[Case],
     part: str,
@@ -236,7 +233,7 @@ def _read(
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change when a run is resumed: everything but places and devices."""
-    own = {key: config[key] for key in ("name", "labels", "network", "preprocessing", "seed")}
+    own = {key: config[key] for key in ("name", "label_set", "network", "preprocessing", "seed")}
     own["training"] = {k: v for k, v in config["training"].items() if k not in ("accelerator", "workers")}
     own["data"] = {key: config["data"][key] for key in ("split", "source_labels")}
     return own

@@ -53,7 +53,7 @@ def _parser() -> argparse.ArgumentParser:
     # imported in the functions, so that --help does not wait for torch
     sub = command("phantom", _phantom, "Write abdominal CT phantoms in the raw Synapse layout.")
     sub.add_argument("folder")
-    sub.add_argument("--cases", type=int, default=16)
+    sub.add_argument("--cases", type=int, default=20)
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--size", type=int, default=128, help="pixels a side of a slice")
     sub.add_argument("--slices", type=int, default=40)

@@ -178,14 +178,14 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     blood = 40 + 110 * enhancement
     bend = rng.normal(0, 8, 2)
     yield tube(
-        "inferior_vena_cava", blood - rng.uniform(5, 40), [(-22, 32, -170), (-24, 30, 0), (-20, 22, 170)], 11, jitter=3
+        "inferior_vena_cava", blood - rng.uniform(10, 45), [(-22, 32, -170), (-24, 30, 0), (-20, 22, 170)], 11, jitter=3
     )
     yield tube(
         "aorta",
         blood,
         [(10, 34, -170), (12 + bend[0], 30 + bend[1] / 2, -30), (14, 34, 60), (16, 42, 170)],
-        [9, 10, 11],
-        jitter=7,
+        [9.5, 10.5, 11.5],
+        jitter=5,
     )
     yield tube(
         "portal_vein_and_splenic_vein",
