@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -41,6 +41,7 @@ class Shape:
     hu: float
     points: Floats  # centres of spheres along a centre line [n, 3], mm
     radii: Floats  # their radii along x, y and z [n, 3], mm
+    over: tuple[int, ...] = ()  # labels it may be painted over; by default its own and none
 
     def bounds(self) -> tuple[Floats, Floats]:
         return (self.points - self.radii).min(0), (self.points + self.radii).max(0)
@@ -102,7 +103,7 @@ def make_phantom(
 
 
 def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
-    """Shapes from the back of the painter's canvas to its front."""
+    """Shapes in the order of painting: an organ keeps what it took, tissues without a label yield to organs."""
     ids = {name: number for number, name in label_set("btcv13").organs.items()}
     enhancement = rng.uniform(0.5, 1.5)  # contrast agent: how bright vessels and organs are in this case
 
@@ -139,41 +140,11 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     for side in (-1, 1):
         gas = rng.uniform(-300, 60)
         yield tube("colon", gas, [(side * 112, -6, -170), (side * 112, -10, -25)], 19, jitter=8)
+    flexure = [(-104, -10, -46), (-62, -44, -38), (-6, -58, -40)]  # fluid below the gallbladder
+    yield tube("colon", rng.uniform(0, 40), flexure, 14)
     yield tube(
         "duodenum", soft + rng.uniform(-25, 25), [(-36, -14, 2), (-50, 0, -18), (-42, 10, -48), (0, 14, -56)], 11
     )
-    liver = 52 + 62 * enhancement
-    yield shape(
-        "liver", liver, [(-62, -2, 34), (-82, 10, 8), (-14, -34, 48)], [(68, 70, 62), (50, 62, 58), (58, 34, 34)]
-    )
-    yield shape(
-        "spleen", liver + rng.uniform(-6, 22), [(98, 34, 42), (92, 48, 58)], [(24, 38, 44), (26, 26, 26)], jitter=8
-    )
-    stomach = rng.uniform(15, 75)
-    yield tube(
-        "stomach",
-        stomach,
-        [(58, 8, 72), (72, -20, 40), (52, -46, 6), (12, -44, -8), (-16, -32, -2)],
-        [27, 31, 27, 19, 12],
-    )
-    if rng.uniform() < 0.6:
-        yield shape("stomach", -600, (62, -44, 34), (15, 9, 17), jitter=3)
-    for side, height in ((1, -6), (-1, -20)):
-        name = "left_kidney" if side > 0 else "right_kidney"
-        cortex = 70 + 85 * enhancement
-        centre = (side * 64, 46, height)
-        kidney = shape(name, cortex, [centre, (side * 58, 42, height + 18)], [(25, 23, 44), (20, 19, 26)], jitter=8)
-        yield kidney
-        medulla = Shape(name, kidney.label, cortex - 45, kidney.points[:1], kidney.radii[:1] * np.float32(0.55))
-        yield medulla
-        middle = kidney.points[0] - np.array([side * kidney.radii[0, 0] * 0.85, 4, 0], dtype=np.float32)
-        yield Shape("sinus", 0, -60, middle[None], kidney.radii[:1] * np.array([0.5, 0.35, 0.35], dtype=np.float32))
-        yield tube(
-            "left_adrenal_gland" if side > 0 else "right_adrenal_gland",
-            soft + 14,
-            [(side * 40, 34, 34), (side * 46, 40, 26), (side * 44, 46, 38)],
-            4,
-        )
     yield tube("esophagus", soft, [(14, 30, 170), (20, 22, 84), (40, 12, 72)], 9, jitter=3)
     blood = 40 + 110 * enhancement
     bend = rng.normal(0, 8, 2)
@@ -187,6 +158,41 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         [9.5, 10.5, 11.5],
         jitter=5,
     )
+    for side, height in ((1, -12), (-1, -30)):
+        name = "left_kidney" if side > 0 else "right_kidney"
+        cortex = 70 + 85 * enhancement
+        centre = (side * 60, 50, height)
+        kidney = shape(name, cortex, [centre, (side * 58, 42, height + 18)], [(25, 23, 44), (20, 19, 26)], jitter=8)
+        yield kidney
+        medulla = Shape(name, kidney.label, cortex - 45, kidney.points[:1], kidney.radii[:1] * np.float32(0.55))
+        yield medulla
+        middle = kidney.points[0] - np.array([side * kidney.radii[0, 0] * 0.85, 4, 0], dtype=np.float32)
+        yield Shape("sinus", 0, -60, middle[None], kidney.radii[:1] * np.array([0.5, 0.35, 0.35], dtype=np.float32))
+        yield tube(
+            "left_adrenal_gland" if side > 0 else "right_adrenal_gland",
+            soft + 14,
+            [(side * 40, 34, 34), (side * 46, 40, 26), (side * 44, 46, 38)],
+            4,
+        )
+    liver = 52 + 62 * enhancement
+    yield shape(
+        "liver", liver, [(-62, -2, 34), (-82, 10, 8), (-14, -34, 48)], [(68, 70, 62), (50, 62, 58), (58, 34, 34)]
+    )
+    yield shape(
+        "spleen", liver + rng.uniform(-6, 22), [(98, 34, 42), (92, 48, 58)], [(24, 38, 44), (26, 26, 26)], jitter=8
+    )
+    for _ in range(rng.integers(2, 6)):  # cysts: liver by label, gallbladder by density
+        cyst = rng.uniform((-100, -30, -5), (-35, 35, 65))
+        yield replace(shape("liver", rng.uniform(0, 40), cyst, rng.uniform(8, 16, 3)), over=(ids["liver"],))
+    stomach = rng.uniform(15, 75)
+    yield tube(
+        "stomach",
+        stomach,
+        [(58, 8, 72), (72, -20, 40), (52, -46, 6), (12, -44, -8), (-16, -32, -2)],
+        [27, 31, 27, 19, 12],
+    )
+    if rng.uniform() < 0.6:
+        yield shape("stomach", -600, (62, -44, 34), (15, 9, 17), jitter=3)
     yield tube(
         "portal_vein_and_splenic_vein",
         blood - 25,
@@ -202,14 +208,9 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         [16, 14, 11, 11, 9],
         jitter=7,
     )
-    yield shape(
-        "gallbladder",
-        rng.uniform(2, 24),
-        [(-56, -38, -14), (-50, -28, 0)],
-        [(16, 17, 22), (11, 12, 15)],
-        jitter=11,
-        scale=0.2,
-    )
+    fossa = [(-56, -38, -14), (-50, -28, 0)]
+    gallbladder = shape("gallbladder", rng.uniform(0, 40), fossa, [(16, 17, 22), (11, 12, 15)], jitter=14, scale=0.2)
+    yield replace(gallbladder, over=(0, ids["liver"]))
     yield from _lungs(rng, stature)
 
 
@@ -217,7 +218,7 @@ def _lungs(rng: Generator, stature: float) -> Iterator[Shape]:
     """Air above the diaphragm on both sides; the heart's muscle stays between."""
     for side, height in ((-1, 122), (1, 114)):
         centre = np.array([[side * 84, 16, height + rng.normal(0, 5)]], dtype=np.float32) * np.float32(stature)
-        yield Shape("lung", -1, -840, centre, np.array([[62, 78, 40]], dtype=np.float32) * np.float32(stature))
+        yield Shape("lung", 0, -840, centre, np.array([[62, 78, 40]], dtype=np.float32) * np.float32(stature))
 
 
 def _paint(
@@ -232,8 +233,8 @@ def _paint(
         indexing="ij", sparse=True,
     )  # fmt: skip
     pose = rng.uniform(-0.2, 0.2)  # radians about the long axis
-    shift, lean = rng.normal(0, 12, 2), rng.uniform(-0.25, 0.25, 2)
-    z = z + np.float32(rng.uniform(-45, 45))  # where along the trunk the scan begins
+    shift, lean = rng.uniform(-24, 24, 2), rng.uniform(-0.3, 0.3, 2)
+    z = z + np.float32(rng.uniform(-50, 50))  # where along the trunk the scan begins
     turned_x = np.float32(np.cos(pose)) * x + np.float32(np.sin(pose)) * y
     turned_y = -np.float32(np.sin(pose)) * x + np.float32(np.cos(pose)) * y
     hu = np.full(shape, -1000, dtype=np.float32)
@@ -252,10 +253,10 @@ def _paint(
         hit = item.contains(wx[box], wy[box], wz[box])
         if item.name not in ("spine", "muscle", "cord"):
             hit &= cavity[box]
-        if item.label == 0 or item.name == "lung":
-            hit &= (labels[box] == 0) | (item.name in ("sinus", "lung"))
+        if item.name not in ("sinus", "lung"):  # organs touch but do not interpenetrate: who comes first stays
+            hit &= np.isin(labels[box], item.over or (0, item.label))
         hu[box][hit] = item.hu
-        labels[box][hit] = max(item.label, 0)
+        labels[box][hit] = item.label
     texture = ndimage.zoom(rng.normal(0, 5, (12, 16, 16)).astype(np.float32), np.array(shape) / (12, 16, 16), order=1)
     hu += np.where(hu > -200, texture, 0)
     return _average(hu, fine), _vote(labels, fine)

@@ -1,13 +1,25 @@
 """Feature upsampling for decoders, 2-D and 3-D; needs torch alone."""
 
 from medups.upsamplers.base import Upsampled, Upsampler
-from medups.upsamplers.plain import Interpolate
+from medups.upsamplers.carafe import CARAFE
+from medups.upsamplers.dysample import DySample
+from medups.upsamplers.fade import FADE
+from medups.upsamplers.freqfusion import FreqFusion
+from medups.upsamplers.plain import Interpolate, PixelShuffle, TransposedConv
 from medups.upsamplers.registry import create_upsampler, list_upsamplers, upsampler_class
 from medups.upsamplers.resfu import ReSFU
+from medups.upsamplers.sapa import SAPA
 
 __all__ = [
+    "CARAFE",
+    "FADE",
+    "SAPA",
+    "DySample",
+    "FreqFusion",
     "Interpolate",
+    "PixelShuffle",
     "ReSFU",
+    "TransposedConv",
     "Upsampled",
     "Upsampler",
     "create_upsampler",

@@ -8,14 +8,28 @@ from functools import partial
 from typing import Any
 
 from medups.upsamplers.base import Scale, Upsampler
-from medups.upsamplers.plain import Interpolate
+from medups.upsamplers.carafe import CARAFE
+from medups.upsamplers.dysample import DySample
+from medups.upsamplers.fade import FADE
+from medups.upsamplers.freqfusion import FreqFusion
+from medups.upsamplers.plain import Interpolate, PixelShuffle, TransposedConv
 from medups.upsamplers.resfu import ReSFU
+from medups.upsamplers.sapa import SAPA
 
 _REGISTRY: dict[str, Callable[..., Upsampler]] = {
     "resfu": ReSFU,
+    "freqfusion": FreqFusion,
+    "carafe": CARAFE,
+    "sapa": SAPA,
+    "fade": FADE,
+    "fade_lite": partial(FADE, lite=True),
+    "dysample": DySample,
     "nearest": partial(Interpolate, mode="nearest"),
     "linear": Interpolate,
     "linear_aligned": partial(Interpolate, align_corners=True),
+    "cubic": partial(Interpolate, mode="cubic"),
+    "transposed_conv": TransposedConv,
+    "pixel_shuffle": PixelShuffle,
 }
 
 

@@ -7,16 +7,20 @@ pair into the logits of a kernel, and the kernels reassemble the deep map at fin
 
 from __future__ import annotations
 
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medups.ops import guided_filter, paired_difference_conv, reassemble
-from medups.ops.grid import linear_position, read_linear, tap_inside
+from medups.ops import guided_filter, neighbor_similarity, paired_difference_conv, reassemble
+from medups.ops.grid import linear_position, read_linear, resize_linear, tap_inside
 from medups.ops.group_norm import group_norm_as_resized
+from medups.ops.reassemble import TapMode, nearest_indices
+from medups.ops.similarity import Metric
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.parts import conv, odd_kernel
 
-_CONVS = {2: nn.Conv2d, 3: nn.Conv3d}
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _NORM_GROUPS = 8
 _WIDENING = 4  # hidden channels of a similarity block over its embedding
@@ -30,15 +34,14 @@ class PairedDifference(nn.Module):
 
     def __init__(self, spatial_dims: int, embed_channels: int, kernel_size: int, groups: int) -> None:
         super().__init__()
-        conv = _CONVS[spatial_dims]
         hidden = _WIDENING * embed_channels
         self.groups = groups
         self.norm = nn.GroupNorm(_NORM_GROUPS, embed_channels)
         self.weight = nn.Parameter(torch.empty(hidden, embed_channels // groups, *[kernel_size] * spatial_dims))
         self.bias = nn.Parameter(torch.zeros(hidden))
-        self.mix = conv(hidden, hidden, 1, groups=groups)
+        self.mix = conv(spatial_dims, hidden, hidden, groups=groups)
         self.mix_norm = nn.GroupNorm(_NORM_GROUPS, hidden)
-        self.logits = conv(hidden, kernel_size**spatial_dims, 1)
+        self.logits = conv(spatial_dims, hidden, kernel_size**spatial_dims)
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, key: Tensor, query: Tensor, dilation: tuple[int, ...]) -> Tensor:
@@ -64,6 +67,10 @@ class ReSFU(Upsampler):
         embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8.
         groups: of the paired difference convolution.
         radius, eps, subsample: of the guided filter, in guide pixels.
+        semantic_alignment: without it queries meet keys unfiltered.
+        detail_alignment: without it queries meet themselves unblurred.
+        similarity: ``paired_difference``, or ``dot`` or ``cosine`` of query and key, which have no parameters.
+        neighbors: ``fine`` taps lie around each output pixel's own place, ``coarse`` ones are the input pixels.
 
     Further arguments and errors: see :class:`Upsampler`. The guide is handed back untouched.
     """
@@ -83,25 +90,36 @@ class ReSFU(Upsampler):
         radius: int = 8,
         eps: float = 1e-3,
         subsample: int = 2,
+        semantic_alignment: bool = True,
+        detail_alignment: bool = True,
+        similarity: Literal["paired_difference", "dot", "cosine"] = "paired_difference",
+        neighbors: Literal["fine", "coarse"] = "fine",
     ) -> None:
         super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
         assert guide_channels is not None  # checked by the base
-        if kernel_size % 2 == 0 or kernel_size < 1:
-            raise ValueError(f"ReSFU: kernel_size must be odd and positive, got {kernel_size}")
         if embed_channels % _NORM_GROUPS or embed_channels % groups:
             raise ValueError(
                 f"ReSFU: embed_channels must be a multiple of {_NORM_GROUPS} and of groups={groups}, "
                 f"got {embed_channels}"
             )
-        self.kernel_size = kernel_size
+        if similarity not in ("paired_difference", "dot", "cosine"):
+            raise ValueError(f"ReSFU: similarity must be 'paired_difference', 'dot' or 'cosine', got {similarity!r}")
+        if neighbors not in ("fine", "coarse"):
+            raise ValueError(f"ReSFU: neighbors must be 'fine' or 'coarse', got {neighbors!r}")
+        self.kernel_size = odd_kernel("ReSFU", kernel_size)
         self.radius, self.eps, self.subsample = radius, eps, subsample
-        conv = _CONVS[spatial_dims]
+        self.semantic_alignment, self.detail_alignment = semantic_alignment, detail_alignment
+        self.taps: TapMode = "linear" if neighbors == "fine" else "nearest"
         self.query_norm = nn.GroupNorm(_input_groups(guide_channels), guide_channels)
-        self.query = conv(guide_channels, embed_channels, 1)
+        self.query = conv(spatial_dims, guide_channels, embed_channels)
         self.key_norm = nn.GroupNorm(_input_groups(in_channels), in_channels)
-        self.key = conv(in_channels, embed_channels, 1)
-        self.semantic = PairedDifference(spatial_dims, embed_channels, kernel_size, groups)
-        self.detail = PairedDifference(spatial_dims, embed_channels, kernel_size, groups)
+        self.key = conv(spatial_dims, in_channels, embed_channels)
+        self.semantic, self.detail = (
+            PairedDifference(spatial_dims, embed_channels, kernel_size, groups)
+            if similarity == "paired_difference"
+            else InnerProduct(kernel_size, similarity)
+            for _ in range(2)
+        )
         for module in self.modules():
             if isinstance(module, nn.Conv2d | nn.Conv3d):
                 nn.init.normal_(module.weight, std=0.02)
@@ -111,20 +129,26 @@ class ReSFU(Upsampler):
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
         weights = self.kernels(x, guide)
-        return Upsampled(reassemble(x, weights[:, None], kernel_size=self.kernel_size, taps="linear"), guide)
+        return Upsampled(reassemble(x, weights[:, None], kernel_size=self.kernel_size, taps=self.taps), guide)
 
     def kernels(self, x: Tensor, guide: Tensor) -> Tensor:
         """The kernel of each output pixel [B, kernel_size**d, *out]: a softmax over the taps inside the map."""
-        size = guide.shape[2:]
+        n_in, n_out = x.shape[2:], guide.shape[2:]
         query = self.query(self.query_norm(guide))
         key = self.key(self.key_norm(x))
-        step = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(size, x.shape[2:], strict=True))
-        aligned = guided_filter(
-            query, self._keys_for_filter(key, size), radius=self.radius, eps=self.eps, subsample=self.subsample
-        )
-        logits = self.semantic(key, aligned, step) + self.detail(_gaussian(query), query, step)
-        outside = ~_taps_inside(x.shape[2:], size, self.kernel_size, x.device)
-        return torch.softmax(logits.masked_fill(outside, float("-inf")), 1)
+        step = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(n_out, n_in, strict=True))
+        aligned = query
+        if self.semantic_alignment:
+            keys = self._keys_for_filter(key, n_out)
+            aligned = guided_filter(query, keys, radius=self.radius, eps=self.eps, subsample=self.subsample)
+        blurred = _gaussian(query) if self.detail_alignment else query
+        logits = self.semantic(key, aligned, step) + self.detail(blurred, query, step)
+        if self.taps == "linear":
+            inside: Tensor | None = _taps_inside(n_in, n_out, self.kernel_size, x.device)
+        else:
+            _, inside = nearest_indices(n_in, n_out, self.kernel_size, "zeros", x.device)
+        assert inside is not None
+        return torch.softmax(logits.masked_fill(~inside, float("-inf")), 1)
 
     def _keys_for_filter(self, key: Tensor, size: torch.Size) -> Tensor:
         """Keys linearly read at the output pixels that the guided filter keeps."""
@@ -133,6 +157,19 @@ class ReSFU(Upsampler):
             kept = slice(0, max(1, n_out // self.subsample) * self.subsample, self.subsample)
             key = read_linear(key, 2 + axis, floor[kept], fraction[kept])
         return key
+
+
+class InnerProduct(nn.Module):
+    """Kernel logits without parameters: dot product or cosine of a query and the enlarged keys around it."""
+
+    def __init__(self, kernel_size: int, metric: Metric) -> None:
+        super().__init__()
+        self.kernel_size = kernel_size
+        self.metric: Metric = metric
+
+    def forward(self, key: Tensor, query: Tensor, dilation: tuple[int, ...]) -> Tensor:
+        large = resize_linear(key, query.shape[2:])
+        return neighbor_similarity(query, large, kernel_size=self.kernel_size, dilation=dilation, metric=self.metric)
 
 
 def _input_groups(channels: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from os import PathLike
 from pathlib import Path
 from typing import Any
@@ -13,11 +14,15 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medups.weights import resfu, transunet
+from medups.weights import peers, resfu, transunet
 
 Adapter = Callable[[Mapping[str, Tensor]], "dict[str, Tensor]"]
 
-_LAYOUTS: dict[str, Adapter] = {"resfu": resfu.adapt, "transunet": transunet.adapt}
+_LAYOUTS: dict[str, Adapter] = {
+    "resfu": resfu.adapt,
+    **{name: partial(peers.adapt, name) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
+    "transunet": transunet.adapt,
+}
 _PREFIXES = ("module.",)
 
 

@@ -5,24 +5,61 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medups.upsamplers import ReSFU
+from medups.upsamplers import CARAFE, FADE, SAPA, DySample, FreqFusion, ReSFU
 from medups.weights import load_published
 from tests.conftest import relative_error
 
-RESFU = ["x2", "x4", "x8", "2d_5x3_to_15x9", "2d_8x7_to_15x12", "3d_3x4x4_to_6x8x8", "3d_4x3x3_to_4x6x7"]
+FILES = {
+    "resfu": ["x2", "x4", "x8", "2d_5x3_to_15x9", "2d_8x7_to_15x12", "3d_3x4x4_to_6x8x8", "3d_4x3x3_to_4x6x7"],
+    "freqfusion": [
+        "zeros_offset_plain", "zeros_nooffset_hamming", "reflect_offset_hamming",
+        "2d_8x5_to_15x11", "3d_3x4x4_to_6x8x8",
+    ],
+    "carafe": ["x2_g1", "x4_g2"],
+    "sapa": ["x2"],
+    "fade": ["", "lite"],
+    "dysample": ["lp_x2", "pl_x2_scope"],
+}  # fmt: skip
 
 
-@pytest.mark.parametrize("name", RESFU)
-def test_resfu(golden, name):
-    numbers = golden(f"resfu_{name}")
-    meta = numbers.meta
-    upsampler = ReSFU(meta.get("spatial_dims", 2), meta["in_channels"], meta["guide_channels"], meta["scale"]).double()
-    report = load_published(upsampler, numbers.weights(), layout="resfu")
-    assert len(report.loaded) == len(upsampler.state_dict())
-    x, guide = (torch.tensor(numbers[f"in/{key}"]).double().requires_grad_() for key in ("x", "guide"))
-    out = upsampler(x, guide)
-    (out.x * torch.tensor(numbers["cot/x_up"]).double()).sum().backward()
-    assert out.guide is guide
-    assert relative_error(out.x, numbers["out/x_up"]) < 1e-6
-    assert relative_error(x.grad, numbers["grad/x"]) < 1e-6
-    assert relative_error(guide.grad, numbers["grad/guide"]) < 1e-6
+def build(layout, meta):
+    dims, channels = meta.get("spatial_dims", 2), meta["in_channels"]
+    guide = meta.get("guide_channels")
+    if layout == "resfu":
+        return ReSFU(dims, channels, guide, meta["scale"])
+    if layout == "freqfusion":
+        names = ("compressed_channels", "lowpass_kernel", "highpass_kernel", "offset_generator", "offset_norm",
+                 "hamming_window", "border")  # fmt: skip
+        return FreqFusion(dims, channels, guide, meta["scale"], **{name: meta[name] for name in names})
+    if layout == "carafe":
+        names = ("kernel_size", "groups", "compressed_channels")
+        return CARAFE(dims, channels, None, meta["scale"], **{name: meta[name] for name in names})
+    if layout == "sapa":
+        return SAPA(dims, channels, guide, meta["scale"], kernel_size=5, embed_channels=meta["embed"])
+    if layout == "fade":
+        return FADE(dims, channels, guide, meta["scale"], lite=meta["lite"])
+    names = ("style", "groups", "dynamic_scope")
+    return DySample(dims, channels, None, meta["scale"], **{name: meta[name] for name in names})
+
+
+@pytest.mark.parametrize(("layout", "name"), [(layout, name) for layout, names in FILES.items() for name in names])
+def test_published_numbers(golden, layout, name):
+    numbers = golden(f"{layout}_{name}".rstrip("_"))
+    upsampler = build(layout, numbers.meta).double()
+    report = load_published(upsampler, numbers.weights(), layout=layout)
+    assert sorted(report.loaded) == sorted(upsampler.state_dict())
+    inputs = {
+        key: torch.tensor(numbers[f"in/{key}"]).double().requires_grad_()
+        for key in ("x", "guide")
+        if f"in/{key}" in numbers.arrays
+    }
+    out = upsampler(**inputs)
+    found = {"x_up": out.x, "guide_out": out.guide}
+    wanted = [key for key in found if f"out/{key}" in numbers.arrays]
+    sum((found[key] * torch.tensor(numbers[f"cot/{key}"]).double()).sum() for key in wanted).backward()
+    for key in wanted:
+        assert relative_error(found[key], numbers[f"out/{key}"]) < 1e-6
+    for key, value in inputs.items():
+        assert relative_error(value.grad, numbers[f"grad/{key}"]) < 1e-6
+    if "guide_out" not in wanted and "guide" in inputs:
+        assert out.guide is inputs["guide"]

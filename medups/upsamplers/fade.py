@@ -1,0 +1,65 @@
+"""FADE: Fusing the Assets of Decoder and Encoder (arXiv 2207.10392)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from medups.ops import reassemble
+from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.parts import conv, odd_kernel, read_nearest
+
+
+class FADE(Upsampler):
+    """Kernels from guide and deep map together; a gate lets guide features through where detail is wanted.
+
+    Args:
+        kernel_size: odd.
+        embed_channels: channels that kernels are predicted from.
+        lite: compress to the taps themselves and encode each on its own; ``embed_channels`` is not used.
+
+    Further arguments and errors: see :class:`Upsampler`. The gate mixes guide and deep map, so
+    ``guide_channels`` must equal ``in_channels``.
+    """
+
+    needs_guide = True
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        guide_channels: int | None = None,
+        scale_factor: Scale = 2,
+        *,
+        kernel_size: int = 5,
+        embed_channels: int = 64,
+        lite: bool = False,
+    ) -> None:
+        super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
+        assert guide_channels is not None  # checked by the base
+        if guide_channels != in_channels:
+            raise ValueError(
+                f"FADE: guide_channels must equal in_channels={in_channels}, got {guide_channels}; project the guide"
+            )
+        self.kernel_size = odd_kernel("FADE", kernel_size)
+        taps = kernel_size**spatial_dims
+        width = taps if lite else embed_channels
+        self.gate = conv(spatial_dims, in_channels, 1)
+        self.compress_guide = conv(spatial_dims, guide_channels, width)
+        self.compress = conv(spatial_dims, in_channels, width, bias=False)
+        self.encode = conv(spatial_dims, width, taps, 3, groups=taps if lite else 1)
+        for layer in (self.gate, self.compress_guide, self.compress):
+            nn.init.xavier_uniform_(layer.weight)
+            if layer.bias is not None:
+                nn.init.zeros_(layer.bias)
+        nn.init.normal_(self.encode.weight, std=0.001)
+        assert self.encode.bias is not None
+        nn.init.zeros_(self.encode.bias)
+
+    def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
+        assert guide is not None  # checked by the base
+        deep = read_nearest(self.encode(self.compress(x)), size)
+        weights = torch.softmax(self.encode(self.compress_guide(guide)) + deep, 1)
+        gate = torch.sigmoid(read_nearest(self.gate(x), size))
+        mixed = reassemble(x, weights[:, None], kernel_size=self.kernel_size)
+        return Upsampled(torch.lerp(mixed, guide, gate), guide)

@@ -1,0 +1,214 @@
+"""FreqFusion: frequency-aware feature fusion (arXiv 2408.12879).
+
+Three parts, each of which can be switched off: an adaptive low-pass filter that smooths the deep map while it is
+upsampled, an adaptive high-pass filter that sharpens the guide, and an offset generator that moves the
+upsampled map's pixels towards similar ones.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from medups.ops import neighbor_similarity, reassemble, sample_offsets
+from medups.ops.reassemble import Border
+from medups.ops.taps import wide_dtype
+from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.parts import conv, odd_kernel, pixel_shuffle, read_nearest, whole_scale
+
+_CHANNELS_PER_NORM_GROUP = 8
+_SIMILARITY_DILATION = 2
+
+
+class FreqFusion(Upsampler):
+    """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; hands back the sharpened guide.
+
+    Args:
+        compressed_channels: channels m that kernels and offsets are predicted from.
+        lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
+        highpass_kernel: odd.
+        low_pass, high_pass, offset_generator: switch the parts. Without the low pass ``x`` is upsampled by
+            nearest pixels, without the high pass the guide comes back untouched.
+        offset_groups: groups of channels that have offsets of their own; divides C.
+        offset_norm: group norm before offsets are predicted; off in the published Mask2Former.
+        offset_init: ``small`` starts with offsets near zero, ``published`` with Xavier weights, which give about
+            one pixel of the deep map.
+        hamming_window: taper the kernels.
+        border: what filters read beyond the maps: ``zeros`` as published, ``reflect`` as in the published
+            stand-alone file, ``replicate``.
+
+    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole if offsets are generated.
+    """
+
+    needs_guide = True
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: int,
+        guide_channels: int | None = None,
+        scale_factor: Scale = 2,
+        *,
+        compressed_channels: int = 64,
+        lowpass_kernel: int | None = None,
+        highpass_kernel: int = 3,
+        low_pass: bool = True,
+        high_pass: bool = True,
+        offset_generator: bool = True,
+        offset_groups: int = 4,
+        offset_norm: bool = True,
+        offset_init: Literal["small", "published"] = "small",
+        hamming_window: bool = False,
+        border: Border = "zeros",
+    ) -> None:
+        super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
+        assert guide_channels is not None  # checked by the base
+        if border not in ("zeros", "reflect", "replicate"):
+            raise ValueError(f"FreqFusion: border must be 'zeros', 'reflect' or 'replicate', got {border!r}")
+        if offset_init not in ("small", "published"):
+            raise ValueError(f"FreqFusion: offset_init must be 'small' or 'published', got {offset_init!r}")
+        if lowpass_kernel is None:
+            lowpass_kernel = 5 if spatial_dims == 2 else 3
+        self.lowpass_kernel = odd_kernel("FreqFusion", lowpass_kernel, "lowpass_kernel")
+        self.highpass_kernel = odd_kernel("FreqFusion", highpass_kernel, "highpass_kernel")
+        self.border: Border = border
+        self.hamming_window = hamming_window
+        m = compressed_channels
+        self.compress_guide = conv(spatial_dims, guide_channels, m)
+        self.compress = conv(spatial_dims, in_channels, m)
+        self.lowpass = conv(spatial_dims, m, lowpass_kernel**spatial_dims, 3) if low_pass else None
+        self.highpass = conv(spatial_dims, m, highpass_kernel**spatial_dims, 3) if high_pass else None
+        for layer in (self.compress_guide, self.compress):
+            _init(layer, xavier=True)
+        for encoder in (self.lowpass, self.highpass):
+            if encoder is not None:
+                _init(encoder, xavier=False)
+        self.offsets = None
+        if offset_generator:
+            if in_channels % offset_groups:
+                raise ValueError(
+                    f"FreqFusion: offset_groups must divide in_channels={in_channels}, got {offset_groups}"
+                )
+            self.offsets = OffsetGenerator(
+                spatial_dims, m, whole_scale(self), offset_groups, offset_norm, offset_init == "published"
+            )
+
+    def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
+        assert guide is not None  # checked by the base
+        fine, deep = self.compress_guide(guide), self.compress(x)
+        sharpening = None
+        if self.highpass is not None:
+            sharpening = self.highpass(fine)
+            fine = 2 * fine - self._filter(fine, self._kernel(sharpening, self.highpass_kernel), self.highpass_kernel)
+        smooth = self._lowpass_kernel(fine, deep)
+
+        def enlarge(low: Tensor) -> Tensor:
+            return read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
+
+        up = enlarge(x)
+        out_guide = guide
+        if self.highpass is not None:
+            assert sharpening is not None
+            sharpening = sharpening + enlarge(self.highpass(deep))
+            blurred = self._filter(guide, self._kernel(sharpening, self.highpass_kernel), self.highpass_kernel)
+            out_guide = 2 * guide - blurred
+        if self.offsets is not None:
+            up = self.offsets(up, deep, fine, x.shape[2:])
+        return Upsampled(up, out_guide)
+
+    def _lowpass_kernel(self, fine: Tensor, deep: Tensor) -> Tensor | None:
+        """The kernel of each output pixel; the deep part of its logits is upsampled by the fine part."""
+        if self.lowpass is None:
+            return None
+        logits = self.lowpass(fine)
+        first = self._kernel(logits, self.lowpass_kernel)
+        logits = logits + self._filter(self.lowpass(deep), first, self.lowpass_kernel)
+        return self._kernel(logits, self.lowpass_kernel)
+
+    def _filter(self, x: Tensor, weights: Tensor, kernel_size: int) -> Tensor:
+        return reassemble(x, weights[:, None], kernel_size=kernel_size, border=self.border)
+
+    def _kernel(self, logits: Tensor, kernel_size: int) -> Tensor:
+        """Softmax over taps; with the window, tapered and brought to sum 1 again."""
+        weights = torch.softmax(logits, 1)
+        if self.hamming_window:
+            weights = weights * _hamming(self.spatial_dims, kernel_size).to(weights)
+            weights = weights / weights.sum(1, keepdim=True)
+        return weights
+
+
+class OffsetGenerator(nn.Module):
+    """Moves each pixel of the upsampled map by a predicted offset, in pixels of the deep map.
+
+    Offsets come from the compressed maps and from how like each pixel is to its neighbours, at both resolutions.
+    """
+
+    def __init__(
+        self, spatial_dims: int, channels: int, scale: tuple[int, ...], groups: int, norm: bool, published_init: bool
+    ) -> None:
+        super().__init__()
+        self.scale = scale
+        width = channels + 3**spatial_dims - 1
+        maps = spatial_dims * groups
+        norm_groups = max(1, channels // _CHANNELS_PER_NORM_GROUP)
+        if norm and channels % norm_groups:
+            raise ValueError(
+                f"FreqFusion: compressed_channels must divide by {_CHANNELS_PER_NORM_GROUP}, got {channels}"
+            )
+        self.norm_guide = nn.GroupNorm(norm_groups, channels) if norm else nn.Identity()
+        self.norm = nn.GroupNorm(norm_groups, channels) if norm else nn.Identity()
+        self.offset = conv(spatial_dims, width, maps * prod(scale), 3)
+        self.scope = conv(spatial_dims, width, maps * prod(scale), 3)
+        self.offset_guide = conv(spatial_dims, width, maps, 3)
+        self.scope_guide = conv(spatial_dims, width, maps, 3)
+        for layer in (self.offset, self.scope, self.offset_guide, self.scope_guide):
+            _init(layer, xavier=published_init)
+        if not published_init:
+            for layer in (self.scope, self.scope_guide):
+                nn.init.zeros_(layer.weight)
+
+    def forward(self, up: Tensor, deep: Tensor, fine: Tensor, deep_size: torch.Size) -> Tensor:
+        """up [B, C, *out], deep [B, m, *in], fine [B, m, *out] -> [B, C, *out]."""
+        size = up.shape[2:]
+        low, high = _with_similarity(self.norm(deep)), _with_similarity(self.norm_guide(fine))
+        offsets = self._at(self.offset(low), size) + self.offset_guide(high)
+        scope = self._at(self.scope(low), size) + self.scope_guide(high)
+        offsets = offsets * torch.sigmoid(scope)
+        # from pixels of the deep map to pixels of the upsampled one, the last axis first
+        wide = wide_dtype(offsets.dtype)
+        ratios = [big / small for big, small in zip(size, deep_size, strict=True)][::-1]
+        ratio = torch.tensor(ratios, dtype=wide, device=up.device)
+        groups = offsets.shape[1] // len(size)
+        ratio = ratio.repeat_interleave(groups).reshape(-1, *[1] * len(size))
+        return sample_offsets(up, offsets.to(wide) * ratio)
+
+    def _at(self, maps: Tensor, size: torch.Size) -> Tensor:
+        return read_nearest(pixel_shuffle(maps, self.scale), size)
+
+
+def _with_similarity(x: Tensor) -> Tensor:
+    """``x`` and the cosine of each pixel with its neighbours, all but itself."""
+    taps = 3 ** (x.ndim - 2)
+    similar = neighbor_similarity(x, x, kernel_size=3, dilation=_SIMILARITY_DILATION, metric="cosine")
+    return torch.cat([x, similar[:, : taps // 2], similar[:, taps // 2 + 1 :]], 1)
+
+
+def _hamming(spatial_dims: int, kernel_size: int) -> Tensor:
+    """[1, kernel_size**d, 1, ...]: product of Hamming windows along the axes."""
+    window = np.ones(())
+    for _ in range(spatial_dims):
+        window = np.multiply.outer(window, np.hamming(kernel_size))
+    return torch.from_numpy(window.reshape(1, -1, *[1] * spatial_dims))
+
+
+def _init(layer: nn.Conv2d | nn.Conv3d, xavier: bool) -> None:
+    if xavier:
+        nn.init.xavier_uniform_(layer.weight)
+    else:
+        nn.init.normal_(layer.weight, std=0.001)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)

@@ -1,0 +1,249 @@
+"""What every upsampler promises. A new method costs one line in ``METHODS``."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import nn
+
+from medups.upsamplers import create_upsampler, list_upsamplers
+
+CHANNELS, GUIDE = 8, 8
+
+
+@dataclass(frozen=True)
+class Method:
+    """How the contract tests one configuration.
+
+    constant: a constant field stays constant (the border rule allows it).
+    """
+
+    name: str
+    options: dict[str, Any] = field(default_factory=dict)
+    constant: bool = True
+
+    def make(self, dims: int, scale: Any = 2) -> nn.Module:
+        torch.manual_seed(0)
+        up = create_upsampler(
+            self.name, spatial_dims=dims, in_channels=CHANNELS, guide_channels=GUIDE, scale_factor=scale, **self.options
+        )
+        for parameter in up.parameters():  # away from the inits that make methods plain interpolation
+            nn.init.normal_(parameter, std=0.2)
+        return up
+
+
+METHODS = {
+    "resfu": Method("resfu"),
+    "resfu-coarse": Method("resfu", {"neighbors": "coarse", "semantic_alignment": False}),
+    "resfu-dot": Method("resfu", {"similarity": "dot", "detail_alignment": False}),
+    "freqfusion": Method("freqfusion", {"compressed_channels": 16}, constant=False),
+    "freqfusion-reflect": Method("freqfusion", {"compressed_channels": 16, "border": "replicate"}),
+    "freqfusion-offsets": Method("freqfusion", {"compressed_channels": 16, "low_pass": False, "high_pass": False}),
+    "carafe": Method("carafe", {"groups": 2}, constant=False),
+    "sapa": Method("sapa", {"embed_channels": 16}, constant=False),
+    "fade": Method("fade", {"embed_channels": 16}, constant=False),
+    "fade_lite": Method("fade_lite", constant=False),
+    "dysample": Method("dysample"),
+    "dysample-pl": Method("dysample", {"style": "pl", "groups": 2, "dynamic_scope": True}),
+    "nearest": Method("nearest"),
+    "linear": Method("linear"),
+    "linear_aligned": Method("linear_aligned"),
+    "cubic": Method("cubic"),
+    "transposed_conv": Method("transposed_conv", constant=False),
+    "pixel_shuffle": Method("pixel_shuffle", constant=False),
+}
+EACH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
+DIMS = pytest.mark.parametrize("dims", [2, 3])
+REPRESENTATIVE = ["resfu", "freqfusion", "carafe", "sapa", "dysample"]
+
+
+def matrix(*full_only: str):
+    """All methods in ``--full``, representatives in every run."""
+    return pytest.mark.parametrize(
+        "method",
+        [
+            pytest.param(method, id=name, marks=[] if name in REPRESENTATIVE else [pytest.mark.full])
+            for name, method in METHODS.items()
+        ],
+    )
+
+
+def inputs(dims, small=None, large=None, dtype=torch.float32, batch=2):
+    generator = torch.Generator().manual_seed(1)
+    small = small or (4, 5, 3)[:dims]
+    large = large or tuple(2 * n for n in small)
+    x, guide = (
+        torch.randn(batch, channels, *size, generator=generator, dtype=torch.float64).to(dtype)
+        for channels, size in ((CHANNELS, small), (GUIDE, large))
+    )
+    return x, guide
+
+
+def test_every_registered_method_is_here():
+    assert {method.name for method in METHODS.values()} == set(list_upsamplers())
+
+
+@settings(max_examples=8, deadline=None)
+@given(
+    small=st.lists(st.integers(1, 5), min_size=3, max_size=3),
+    extra=st.lists(st.integers(0, 7), min_size=3, max_size=3),
+    batch=st.integers(0, 2),
+)
+@DIMS
+@EACH
+def test_any_size(method, dims, small, extra, batch):
+    """Output of the guide's size, finite, gradients for every input, whatever the sizes."""
+    large = [n + more for n, more in zip(small, extra, strict=True)]
+    x, guide = inputs(dims, small[:dims], large[:dims], batch=batch)
+    x.requires_grad_()
+    out = method.make(dims)(x, guide)
+    assert out.x.shape == (batch, CHANNELS, *large[:dims])
+    assert out.guide.shape == guide.shape
+    assert torch.isfinite(out.x).all()
+    if batch:
+        out.x.sum().backward()
+        assert torch.isfinite(x.grad).all()
+
+
+@DIMS
+@EACH
+def test_gradcheck(method, dims):
+    x, guide = inputs(dims, (2, 3, 2)[:dims], (5, 6, 3)[:dims], torch.float64, batch=1)
+    up = method.make(dims).double()
+    inputs_ = (x.requires_grad_(), guide.requires_grad_())
+    used = torch.autograd.grad(up(*inputs_).x.sum(), inputs_, allow_unused=True)
+    if used[1] is None:  # the method reads no guide
+        assert torch.autograd.gradcheck(lambda x: up(x, guide.detach()).x, inputs_[:1], fast_mode=True)
+        return
+    assert torch.autograd.gradcheck(lambda *a: tuple(up(*a)), inputs_, fast_mode=True)
+
+
+@DIMS
+@EACH
+def test_constant_in_constant_out(method, dims):
+    if not method.constant:
+        pytest.skip("zeros beyond the border, a gate or a learnt filter: a constant need not stay one")
+    _, guide = inputs(dims, (3, 4, 2)[:dims], (7, 8, 4)[:dims])
+    out = method.make(dims)(torch.full((2, CHANNELS, *(3, 4, 2)[:dims]), 3.0), guide)
+    torch.testing.assert_close(out.x, torch.full_like(out.x, 3.0))
+
+
+@DIMS
+@EACH
+def test_same_bits_every_time(method, dims):
+    x, guide = inputs(dims)
+    up = method.make(dims)
+
+    def run():
+        a, b = x.clone().requires_grad_(), guide.clone().requires_grad_()
+        out = up(a, b)
+        (out.x.square().sum() + out.guide.square().sum()).backward()
+        return out.x, a.grad, b.grad
+
+    assert all(torch.equal(first, second) for first, second in zip(run(), run(), strict=True))
+
+
+@DIMS
+@EACH
+def test_copies_and_state(method, dims):
+    x, guide = inputs(dims)
+    up = method.make(dims)
+    expected = up(x, guide).x
+    buffer = io.BytesIO()
+    torch.save(up.state_dict(), buffer)
+    buffer.seek(0)
+    fresh = create_upsampler(
+        method.name, spatial_dims=dims, in_channels=CHANNELS, guide_channels=GUIDE, **method.options
+    )
+    fresh.load_state_dict(torch.load(buffer, weights_only=True))
+    for other in (fresh, copy.deepcopy(up), pickle.loads(pickle.dumps(up))):
+        assert torch.equal(other(x, guide).x, expected)
+
+
+@DIMS
+@EACH
+def test_channels_last_input(method, dims):
+    layout = torch.channels_last if dims == 2 else torch.channels_last_3d
+    x, guide = inputs(dims)
+    up = method.make(dims)
+    out = up(x.contiguous(memory_format=layout), guide.contiguous(memory_format=layout))
+    torch.testing.assert_close(out.x, up(x, guide).x)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
+@DIMS
+@EACH
+def test_half_precision(method, dims, dtype):
+    """Forward and backward; the error against float64 stays within what rounding of inputs and weights gives."""
+    x, guide = inputs(dims)
+    up = method.make(dims)
+    exact = copy.deepcopy(up).to(dtype).double()(x.to(dtype).double(), guide.to(dtype).double()).x
+    low, low_guide = x.to(dtype).requires_grad_(), guide.to(dtype).requires_grad_()
+    found = copy.deepcopy(up).to(dtype)(low, low_guide)
+    assert found.x.dtype == dtype
+    (found.x.float().sum() + found.guide.float().sum()).backward()
+    assert torch.isfinite(low.grad).all()
+    scale = exact.abs().max()
+    assert (found.x.double() - exact).abs().max() < 24 * torch.finfo(dtype).eps * scale
+
+
+@DIMS
+@EACH
+def test_autocast(method, dims):
+    x, guide = inputs(dims)
+    up = method.make(dims)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = up(x.requires_grad_(), guide)
+    out.x.float().sum().backward()
+    assert torch.isfinite(x.grad).all()
+    exact = up(x, guide).x
+    assert (out.x - exact).abs().max() < 0.1 * exact.abs().max()
+
+
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
+@matrix()
+def test_compile(method, dims):
+    """Without graph breaks, for another size too without compiling again for it."""
+    up = method.make(dims)
+    torch._dynamo.reset()
+    compiled = torch.compile(up, fullgraph=True, dynamic=True, backend="aot_eager")
+    for small in ((4, 5, 3), (6, 7, 5)):
+        x, guide = inputs(dims, small[:dims])
+        a, b = x.clone().requires_grad_(), x.clone().requires_grad_()
+        found, expected = compiled(a, guide).x, up(b, guide).x
+        torch.testing.assert_close(found, expected)
+        found.square().sum().backward()
+        expected.square().sum().backward()
+        torch.testing.assert_close(a.grad, b.grad, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
+@matrix()
+def test_export(method, dims):
+    x, guide = inputs(dims)
+    up = method.make(dims).eval()
+    program = torch.export.export(up, (x, guide))
+    torch.testing.assert_close(program.module()(x, guide).x, up(x, guide).x)
+
+
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
+@matrix()
+def test_onnx(method, dims, tmp_path):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    x, guide = inputs(dims)
+    up = method.make(dims).eval()
+    path = tmp_path / "up.onnx"
+    torch.onnx.export(up, (x, guide), str(path), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    names = [i.name for i in session.get_inputs()]
+    feeds = {name: value.numpy() for name, value in zip(("x", "guide"), (x, guide), strict=True) if name in names}
+    found = torch.from_numpy(session.run(None, feeds)[0])
+    torch.testing.assert_close(found, up(x, guide).x, rtol=1e-4, atol=1e-5)
