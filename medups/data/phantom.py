@@ -91,7 +91,7 @@ def make_phantom(
     """One case: image in HU, labels by BTCV id (both in the file's axis order) and the affine to RAS+ mm."""
     rng = np.random.default_rng([seed, number])
     stature = rng.uniform(0.82, 1.12)
-    fat = rng.uniform(1.0, 1.35)  # how much wider the trunk is than its organs need
+    fat = rng.uniform(1.0, 1.45)  # how much wider the trunk is than its organs need
     trunk: Floats = np.array([rng.uniform(150, 165), rng.uniform(104, 114)]) * stature * fat
     spacing = np.array([rng.uniform(200, 235) * stature / slices, 0, 0])
     spacing[1:] = 2.06 * trunk[0] * rng.uniform(1.0, 1.06) / size
@@ -105,9 +105,9 @@ def make_phantom(
 def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     """Shapes in the order of painting: an organ keeps what it took, tissues without a label yield to organs."""
     ids = {name: number for number, name in label_set("btcv13").organs.items()}
-    enhancement = rng.uniform(0.5, 1.5)  # contrast agent: how bright vessels and organs are in this case
+    enhancement = rng.uniform(0.8, 1.4)  # contrast agent: how bright vessels and organs are in this case
 
-    def shape(name: str, hu: float, points: Any, radii: Any, jitter: float = 7, scale: float = 0.14) -> Shape:
+    def shape(name: str, hu: float, points: Any, radii: Any, jitter: float = 6, scale: float = 0.14) -> Shape:
         """Ellipsoids at ``points``, moved and stretched together by this case's own amounts."""
         centres = np.atleast_2d(np.asarray(points, dtype=np.float32))
         widths = np.broadcast_to(np.atleast_2d(np.asarray(radii, dtype=np.float32)), centres.shape)
@@ -116,7 +116,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         label, density = ids.get(name, 0), hu + rng.normal(0, 6)
         return Shape(name, label, density, centres.astype(np.float32), widths)
 
-    def tube(name: str, hu: float, knots: Any, radii: Any, jitter: float = 7) -> Shape:
+    def tube(name: str, hu: float, knots: Any, radii: Any, jitter: float = 6) -> Shape:
         """Spheres close enough to each other along a smooth line through ``knots``."""
         line, given = np.asarray(knots, dtype=np.float64), np.atleast_1d(radii)
         at = np.linspace(0, len(line) - 1, 8 * len(line))
@@ -149,13 +149,13 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     blood = 40 + 110 * enhancement
     bend = rng.normal(0, 8, 2)
     yield tube(
-        "inferior_vena_cava", blood - rng.uniform(10, 45), [(-22, 32, -170), (-24, 30, 0), (-20, 22, 170)], 11, jitter=3
+        "inferior_vena_cava", blood - rng.uniform(25, 60), [(-22, 32, -170), (-24, 30, 0), (-20, 22, 170)], 11, jitter=3
     )
     yield tube(
         "aorta",
         blood,
         [(10, 34, -170), (12 + bend[0], 30 + bend[1] / 2, -30), (14, 34, 60), (16, 42, 170)],
-        [9.5, 10.5, 11.5],
+        [10.5, 11.5, 12.5],
         jitter=5,
     )
     for side, height in ((1, -12), (-1, -30)):
@@ -181,9 +181,9 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     yield shape(
         "spleen", liver + rng.uniform(-6, 22), [(98, 34, 42), (92, 48, 58)], [(24, 38, 44), (26, 26, 26)], jitter=8
     )
-    for _ in range(rng.integers(2, 6)):  # cysts: liver by label, gallbladder by density
+    for _ in range(rng.integers(3, 6)):  # cysts: liver by label, gallbladder by density
         cyst = rng.uniform((-100, -30, -5), (-35, 35, 65))
-        yield replace(shape("liver", rng.uniform(0, 40), cyst, rng.uniform(8, 16, 3)), over=(ids["liver"],))
+        yield replace(shape("liver", rng.uniform(0, 30), cyst, rng.uniform(6, 11, 3)), over=(ids["liver"],))
     stomach = rng.uniform(15, 75)
     yield tube(
         "stomach",
@@ -209,7 +209,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         jitter=7,
     )
     fossa = [(-56, -38, -14), (-50, -28, 0)]
-    gallbladder = shape("gallbladder", rng.uniform(0, 40), fossa, [(16, 17, 22), (11, 12, 15)], jitter=14, scale=0.2)
+    gallbladder = shape("gallbladder", rng.uniform(0, 30), fossa, [(16, 17, 22), (11, 12, 15)], jitter=14, scale=0.2)
     yield replace(gallbladder, over=(0, ids["liver"]))
     yield from _lungs(rng, stature)
 
@@ -233,7 +233,7 @@ def _paint(
         indexing="ij", sparse=True,
     )  # fmt: skip
     pose = rng.uniform(-0.2, 0.2)  # radians about the long axis
-    shift, lean = rng.uniform(-24, 24, 2), rng.uniform(-0.3, 0.3, 2)
+    shift, lean = rng.uniform(-25, 25, 2), rng.uniform(-0.3, 0.3, 2)
     z = z + np.float32(rng.uniform(-50, 50))  # where along the trunk the scan begins
     turned_x = np.float32(np.cos(pose)) * x + np.float32(np.sin(pose)) * y
     turned_y = -np.float32(np.sin(pose)) * x + np.float32(np.cos(pose)) * y
@@ -314,7 +314,7 @@ def _noise(rng: Generator, shape: tuple[int, ...]) -> Floats:
     """Scanner noise: correlated over neighbouring pixels, stronger in some cases."""
     white = rng.normal(0, 1, shape).astype(np.float32)
     correlated = ndimage.gaussian_filter(white, (0, 0.6, 0.6))
-    return correlated / correlated.std() * np.float32(rng.uniform(14, 26))
+    return correlated / correlated.std() * np.float32(rng.uniform(11, 22))
 
 
 def _as_file(

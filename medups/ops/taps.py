@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import product
+from math import prod
 from typing import Any
 
 import torch
@@ -56,16 +57,16 @@ class Layout:
 
 def weighted_sum(source: Tensor, weights: Tensor, layout: Layout, indices: Sequence[Tensor] = ()) -> Tensor:
     """``out = sum_t weights[:, :, t] * tap t``: [B, G, C/G, *in] and [B, G, T, *out] -> [B, G, C/G, *out], wide."""
-    if torch.is_grad_enabled() and (source.requires_grad or weights.requires_grad):
-        return _WeightedSum.apply(source, weights, layout.counts, layout.size, layout.steps, *indices)
-    return _sum(source, weights, layout, indices)
+    if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
+        return _sum(source, weights, layout, indices)
+    return _weighted_sum(source, weights, layout.counts, layout.size, _steps(layout), list(indices))
 
 
 def dot_products(source: Tensor, values: Tensor, layout: Layout, indices: Sequence[Tensor] = ()) -> Tensor:
     """``out[:, :, t] = sum_c values * tap t``: [B, G, C/G, *in] and [B, G, C/G, *out] -> [B, G, T, *out], wide."""
-    if torch.is_grad_enabled() and (source.requires_grad or values.requires_grad):
-        return _DotProducts.apply(source, values, layout.counts, layout.size, layout.steps, *indices)
-    return _dots(source, values, layout, indices)
+    if torch.compiler.is_exporting():
+        return _dots(source, values, layout, indices)
+    return _dot_products(source, values, layout.counts, layout.size, _steps(layout), list(indices))
 
 
 def wide_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -97,33 +98,99 @@ def _spread(source: Tensor, weights: Tensor, values: Tensor, layout: Layout, ind
     return total.to(source.dtype)
 
 
-class _WeightedSum(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, source: Tensor, weights: Tensor, counts: Any, size: Any, steps: Any, *indices: Tensor) -> Any:
-        ctx.save_for_backward(source, weights, *indices)
-        ctx.layout = (counts, size, steps)
-        return _sum(source, weights, Layout(counts, size, steps), indices)
-
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        source, weights, *indices = ctx.saved_tensors
-        layout = Layout(*ctx.layout)
-        to_source = _spread(source, weights, grad, layout, indices) if ctx.needs_input_grad[0] else None
-        to_weights = _dots(source, grad, layout, indices).to(weights.dtype) if ctx.needs_input_grad[1] else None
-        return to_source, to_weights, None, None, None, *[None] * len(indices)
+# Operators of their own, so that a compiler sees one node for all taps and does not trace through them.
 
 
-class _DotProducts(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, source: Tensor, values: Tensor, counts: Any, size: Any, steps: Any, *indices: Tensor) -> Any:
-        ctx.save_for_backward(source, values, *indices)
-        ctx.layout = (counts, size, steps)
-        return _dots(source, values, Layout(counts, size, steps), indices)
+@torch.library.custom_op("medups::weighted_sum", mutates_args=())
+def _weighted_sum(
+    source: Tensor,
+    weights: Tensor,
+    counts: Sequence[int],
+    size: Sequence[int],
+    steps: Sequence[int],
+    indices: list[Tensor],
+) -> Tensor:
+    return _sum(source, weights, _layout(counts, size, steps), indices)
 
-    @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> Any:
-        source, values, *indices = ctx.saved_tensors
-        layout = Layout(*ctx.layout)
-        to_source = _spread(source, grad, values, layout, indices) if ctx.needs_input_grad[0] else None
-        to_values = _sum(source, grad, layout, indices).to(values.dtype) if ctx.needs_input_grad[1] else None
-        return to_source, to_values, None, None, None, *[None] * len(indices)
+
+@torch.library.custom_op("medups::dot_products", mutates_args=())
+def _dot_products(
+    source: Tensor,
+    values: Tensor,
+    counts: Sequence[int],
+    size: Sequence[int],
+    steps: Sequence[int],
+    indices: list[Tensor],
+) -> Tensor:
+    return _dots(source, values, _layout(counts, size, steps), indices)
+
+
+@torch.library.custom_op("medups::spread_taps", mutates_args=())
+def _spread_taps(
+    source: Tensor,
+    weights: Tensor,
+    values: Tensor,
+    counts: Sequence[int],
+    size: Sequence[int],
+    steps: Sequence[int],
+    indices: list[Tensor],
+) -> Tensor:
+    return _spread(source, weights, values, _layout(counts, size, steps), indices)
+
+
+def _steps(layout: Layout) -> Sequence[int]:
+    return (0,) * len(layout.counts) if layout.steps is None else layout.steps  # an operator takes no None
+
+
+def _layout(counts: Sequence[int], size: Sequence[int], steps: Sequence[int]) -> Layout:
+    return Layout(tuple(counts), tuple(size), tuple(steps) if max(steps) else None)
+
+
+@_weighted_sum.register_fake
+def _(source: Tensor, weights: Tensor, counts: Any, size: Any, steps: Any, indices: Any) -> Tensor:
+    return source.new_empty(*source.shape[:3], *size, dtype=wide_dtype(source.dtype))
+
+
+@_dot_products.register_fake
+def _(source: Tensor, values: Tensor, counts: Any, size: Any, steps: Any, indices: Any) -> Tensor:
+    return source.new_empty(*source.shape[:2], prod(counts), *size, dtype=wide_dtype(source.dtype))
+
+
+@_spread_taps.register_fake
+def _(source: Tensor, weights: Tensor, values: Tensor, counts: Any, size: Any, steps: Any, indices: Any) -> Tensor:
+    return torch.empty_like(source, memory_format=torch.contiguous_format)
+
+
+def _save(ctx: Any, inputs: Any, output: Tensor) -> None:
+    source, other, *ctx.layout, indices = inputs
+    ctx.save_for_backward(source, other, *indices)
+
+
+def _weighted_sum_backward(ctx: Any, grad: Tensor) -> Any:
+    source, weights, *indices = ctx.saved_tensors
+    to_source, to_weights = ctx.needs_input_grad[:2]
+    return (
+        _spread_taps(source, weights, grad, *ctx.layout, indices) if to_source else None,
+        _dot_products(source, grad, *ctx.layout, indices).to(weights.dtype) if to_weights else None,
+        None,
+        None,
+        None,
+        [None] * len(indices),
+    )
+
+
+def _dot_products_backward(ctx: Any, grad: Tensor) -> Any:
+    source, values, *indices = ctx.saved_tensors
+    to_source, to_values = ctx.needs_input_grad[:2]
+    return (
+        _spread_taps(source, grad, values, *ctx.layout, indices) if to_source else None,
+        _weighted_sum(source, grad, *ctx.layout, indices).to(values.dtype) if to_values else None,
+        None,
+        None,
+        None,
+        [None] * len(indices),
+    )
+
+
+_weighted_sum.register_autograd(_weighted_sum_backward, setup_context=_save)
+_dot_products.register_autograd(_dot_products_backward, setup_context=_save)

@@ -62,4 +62,4 @@ class FADE(Upsampler):
         weights = torch.softmax(self.encode(self.compress_guide(guide)) + deep, 1)
         gate = torch.sigmoid(read_nearest(self.gate(x), size))
         mixed = reassemble(x, weights[:, None], kernel_size=self.kernel_size)
-        return Upsampled(torch.lerp(mixed, guide, gate), guide)
+        return Upsampled(mixed + gate.to(mixed.dtype) * (guide - mixed), guide)

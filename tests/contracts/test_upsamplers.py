@@ -62,7 +62,7 @@ METHODS = {
 }
 EACH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 DIMS = pytest.mark.parametrize("dims", [2, 3])
-REPRESENTATIVE = ["resfu", "freqfusion", "carafe", "sapa", "dysample"]
+REPRESENTATIVE = ["sapa", "dysample", "fade_lite"]  # quick to trace, and between them every operator
 
 
 def matrix(*full_only: str):
@@ -175,7 +175,7 @@ def test_channels_last_input(method, dims):
     x, guide = inputs(dims)
     up = method.make(dims)
     out = up(x.contiguous(memory_format=layout), guide.contiguous(memory_format=layout))
-    torch.testing.assert_close(out.x, up(x, guide).x)
+    torch.testing.assert_close(out.x, up(x, guide).x, rtol=1e-5, atol=1e-4)  # other kernels add in another order
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
@@ -243,7 +243,6 @@ def test_onnx(method, dims, tmp_path):
     path = tmp_path / "up.onnx"
     torch.onnx.export(up, (x, guide), str(path), dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    names = [i.name for i in session.get_inputs()]
-    feeds = {name: value.numpy() for name, value in zip(("x", "guide"), (x, guide), strict=True) if name in names}
+    feeds = {wanted.name: value.numpy() for wanted, value in zip(session.get_inputs(), (x, guide), strict=False)}
     found = torch.from_numpy(session.run(None, feeds)[0])
     torch.testing.assert_close(found, up(x, guide).x, rtol=1e-4, atol=1e-5)
