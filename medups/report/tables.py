@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
@@ -69,10 +70,11 @@ def print_comparison(folders: Sequence[Path], console: Console) -> None:
         ):
             if found != expected:
                 raise InputError(f"{name}: the {key} differs ({found} against {expected}); compare like with like")
-    table = Table(title=f"protocol {first['protocol']}, {first['n_cases']} cases: Dice by organ")
+    title = f"protocol {first['protocol']}, {first['n_cases']} cases: Dice, HD95 in {first['hd95_unit']}, Dice by organ"
+    table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), collapse_padding=True)
     table.add_column("")
-    for column in ("Dice", f"HD95 [{first['hd95_unit']}]", *(organ.replace("_", " ") for organ in first["organs"])):
-        table.add_column(column, justify="right")
+    for column in ("Dice", "HD95", *(organ.replace("_", " ") for organ in first["organs"])):
+        table.add_column(column, justify="right", min_width=5, overflow="fold")
     for name, summary in summaries.items():
         mean = summary["mean"]
         organs = [_number(row["dice"], 3) for row in summary["organs"].values()]

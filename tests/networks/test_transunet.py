@@ -24,7 +24,7 @@ def test_published_network(golden):
     assert np.abs(logits.mean((0, 2, 3)) - numbers["out_mean"]).max() < 1e-4 * spread
 
 
-@pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "nearest"])
+@pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "freqfusion", "sapa", "carafe", "dysample", "nearest"])
 @pytest.mark.parametrize("image_guide", [True, False])
 def test_every_parameter_learns(upsampler, image_guide):
     torch.manual_seed(0)
