@@ -129,7 +129,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     for side in (-1, 1):
         yield tube("muscle", soft - 8, [(side * 36, 78, -170), (side * 34, 76, 170)], 24, jitter=2)
         yield tube("psoas", soft - 6, [(side * 40, 52, -170), (side * 26, 50, 10)], [24, 12], jitter=2)
-    yield tube("spine", 190, [(0, 60, -170), (0, 58, 170)], 21, jitter=2)
+    yield tube("spine", 270, [(0, 60, -170), (0, 58, 170)], 21, jitter=2)
     yield tube("cord", 35, [(0, 80, -170), (0, 80, 170)], 8, jitter=1)
     # bowel: loops whose densities cover those of stomach, gallbladder and pancreas
     for _ in range(10):
@@ -160,7 +160,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     )
     for side, height in ((1, -12), (-1, -30)):
         name = "left_kidney" if side > 0 else "right_kidney"
-        cortex = 70 + 85 * enhancement
+        cortex = 70 + 80 * enhancement
         centre = (side * 60, 50, height)
         kidney = shape(name, cortex, [centre, (side * 58, 42, height + 18)], [(25, 23, 44), (20, 19, 26)], jitter=8)
         yield kidney
@@ -209,7 +209,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         jitter=7,
     )
     fossa = [(-56, -38, -14), (-50, -28, 0)]
-    gallbladder = shape("gallbladder", rng.uniform(0, 30), fossa, [(16, 17, 22), (11, 12, 15)], jitter=14, scale=0.2)
+    gallbladder = shape("gallbladder", rng.uniform(0, 30), fossa, [(16, 17, 22), (11, 12, 15)], jitter=16, scale=0.2)
     yield replace(gallbladder, over=(0, ids["liver"]))
     yield from _lungs(rng, stature)
 
@@ -233,7 +233,7 @@ def _paint(
         indexing="ij", sparse=True,
     )  # fmt: skip
     pose = rng.uniform(-0.2, 0.2)  # radians about the long axis
-    shift, lean = rng.uniform(-25, 25, 2), rng.uniform(-0.3, 0.3, 2)
+    shift, lean = rng.uniform(-25, 25, 2), rng.uniform(-0.36, 0.36, 2)
     z = z + np.float32(rng.uniform(-50, 50))  # where along the trunk the scan begins
     turned_x = np.float32(np.cos(pose)) * x + np.float32(np.sin(pose)) * y
     turned_y = -np.float32(np.sin(pose)) * x + np.float32(np.cos(pose)) * y
@@ -314,7 +314,7 @@ def _noise(rng: Generator, shape: tuple[int, ...]) -> Floats:
     """Scanner noise: correlated over neighbouring pixels, stronger in some cases."""
     white = rng.normal(0, 1, shape).astype(np.float32)
     correlated = ndimage.gaussian_filter(white, (0, 0.6, 0.6))
-    return correlated / correlated.std() * np.float32(rng.uniform(11, 22))
+    return correlated / correlated.std() * np.float32(rng.uniform(10, 17))
 
 
 def _as_file(
