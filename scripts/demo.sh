@@ -20,7 +20,7 @@ for upsampler in bilinear resfu; do
     step "TransUNet with $upsampler: train, then segment the test cases"
     options=()
     [ "$upsampler" = resfu ] && options=(upsampler.options.embed_channels=8) # a quarter of the paper's, for the CPU
-    medups train "${recipe[@]}" "upsampler=$upsampler" "${options[@]}" "output=$demo/$upsampler"
+    medups train "${recipe[@]}" "upsampler=$upsampler" ${options[@]+"${options[@]}"} "output=$demo/$upsampler"
     medups predict --model "$demo/$upsampler/bundle" --input "$demo/phantoms/img" --cases test \
         --output "$demo/masks/$upsampler"
 done

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from medups.ops.grid import linear_position
+from medups.ops.taps import wide_dtype
 
 
 def group_norm_as_resized(
@@ -19,7 +20,7 @@ def group_norm_as_resized(
     moment a quadratic form, tridiagonal along each axis. Exact; returns [B, C, *in] in the dtype of ``x``.
     """
     batch, channels = x.shape[:2]
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x.dtype)
     grouped = x.to(wide).reshape(batch, groups, channels // groups, *x.shape[2:])
     mean, moments = grouped, []
     for axis, n_out in enumerate(size):

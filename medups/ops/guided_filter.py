@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from math import prod
 
-import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.grid import resize_linear
+from medups.ops.taps import wide_dtype
 
 
 def take_every(x: Tensor, step: int) -> Tensor:
@@ -43,7 +43,7 @@ def guided_filter(guide: Tensor, x: Tensor, *, radius: int, eps: float, subsampl
 
     Source: He et al., Fast Guided Filter (arXiv 1505.00996).
     """
-    wide = torch.promote_types(guide.dtype, torch.float32)
+    wide = wide_dtype(guide.dtype)
     small_guide = take_every(guide, subsample).to(wide)
     small_x = x if x.shape == small_guide.shape else take_every(x, subsample)
     if small_x.shape != small_guide.shape:

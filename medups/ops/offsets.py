@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.grid import linear_position
+from medups.ops.taps import wide_dtype
 
 
 def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:
@@ -34,7 +35,7 @@ def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:
             f"sample_offsets: offsets of {tuple(offsets.shape)} do not fit x of {tuple(x.shape)}: expected the same "
             f"batch and {dims} coordinates for groups that divide {channels} channels"
         )
-    wide = torch.promote_types(x.dtype, torch.float32)
+    wide = wide_dtype(x.dtype)
     shifts = offsets.to(wide).unflatten(1, (dims, groups)).flip(1)  # slow axis first from here on
     positions = []
     for axis in range(dims):

@@ -18,7 +18,7 @@ from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.reassemble import Border
 from medups.ops.taps import wide_dtype
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, odd_kernel, pixel_shuffle, read_nearest, whole_scale
+from medups.upsamplers.parts import conv, dividing_groups, odd_kernel, pixel_shuffle, read_nearest, whole_scale
 
 _CHANNELS_PER_NORM_GROUP = 8
 _SIMILARITY_DILATION = 2
@@ -89,10 +89,7 @@ class FreqFusion(Upsampler):
                 _init(encoder, xavier=False)
         self.offsets = None
         if offset_generator:
-            if in_channels % offset_groups:
-                raise ValueError(
-                    f"FreqFusion: offset_groups must divide in_channels={in_channels}, got {offset_groups}"
-                )
+            dividing_groups("FreqFusion", offset_groups, in_channels, "offset_groups")
             self.offsets = OffsetGenerator(
                 spatial_dims, m, whole_scale(self), offset_groups, offset_norm, offset_init == "published"
             )

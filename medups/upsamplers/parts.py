@@ -35,10 +35,10 @@ def odd_kernel(name: str, kernel_size: int, argument: str = "kernel_size") -> in
     return kernel_size
 
 
-def dividing_groups(name: str, groups: int, channels: int) -> int:
+def dividing_groups(name: str, groups: int, channels: int, argument: str = "groups") -> int:
     """``groups``; raises ValueError unless they divide ``channels``."""
     if groups < 1 or channels % groups:
-        raise ValueError(f"{name}: groups must divide in_channels={channels}, got {groups}")
+        raise ValueError(f"{name}: {argument} must divide in_channels={channels}, got {groups}")
     return groups
 
 

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from medups.ops.grid import LINEAR_MODES, resize_linear
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, pixel_shuffle, read_nearest, whole_scale
+from medups.upsamplers.parts import conv, odd_kernel, pixel_shuffle, read_nearest, whole_scale
 
 Mode = Literal["nearest", "linear", "cubic"]
 
@@ -91,7 +91,7 @@ class PixelShuffle(Upsampler):
         super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
         self.scale = whole_scale(self)
         pixels = prod(self.scale)
-        self.conv = conv(spatial_dims, in_channels, in_channels * pixels, kernel_size)
+        self.conv = conv(spatial_dims, in_channels, in_channels * pixels, odd_kernel("PixelShuffle", kernel_size))
         with torch.no_grad():
             self.conv.weight.copy_(self.conv.weight[::pixels].repeat_interleave(pixels, 0))
 

@@ -65,7 +65,7 @@ DIMS = pytest.mark.parametrize("dims", [2, 3])
 REPRESENTATIVE = ["sapa", "dysample", "fade_lite"]  # quick to trace, and between them every operator
 
 
-def matrix(*full_only: str):
+def matrix():
     """All methods in ``--full``, representatives in every run."""
     return pytest.mark.parametrize(
         "method",
