@@ -207,7 +207,7 @@ def _validate(run: Run, network: nn.Module, device: torch.device, board: Summary
 def _source(run: Run) -> Source:
     network = run.config["network"]
     if network["sampling"] == "slices":
-        return Slices(run.train)
+        return Slices(run.train, float(run.config["training"]["balanced"]))
     if network["sampling"] == "patches":
         return Patches(run.train, network["inferer"]["roi_size"], int(network["patches_per_case"]))
     raise InputError(f"network.sampling must be 'slices' or 'patches', got {network['sampling']!r}")

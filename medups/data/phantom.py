@@ -8,7 +8,7 @@ head (z) from the middle of the trunk.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from multiprocessing import get_context
@@ -17,9 +17,11 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
 from scipy import ndimage
+from torch.nn import functional as F
 
 from medups.data.labels import label_set
 from medups.data.nifti import nifti_bytes
@@ -29,6 +31,7 @@ from medups.files import write_bytes
 Floats = NDArray[np.floating[Any]]
 _FINE_MM = 1.6  # voxels wider than this are painted on a grid twice as fine
 _WARP_MM = 9.0
+_LOBULE_MM = 6.0
 _ORIENTATIONS = ("LPS", "RAS", "LAS")
 
 
@@ -42,19 +45,11 @@ class Shape:
     points: Floats  # centres of spheres along a centre line [n, 3], mm
     radii: Floats  # their radii along x, y and z [n, 3], mm
     over: tuple[int, ...] = ()  # labels it may be painted over; by default its own and none
+    grain: float = 0  # HU by which lobules of some millimetres differ
 
-    def bounds(self) -> tuple[Floats, Floats]:
-        return (self.points - self.radii).min(0), (self.points + self.radii).max(0)
-
-    def contains(self, x: Floats, y: Floats, z: Floats) -> NDArray[np.bool_]:
-        inside = np.zeros(np.broadcast_shapes(x.shape, y.shape, z.shape), dtype=bool)
-        for point, radius in zip(self.points, self.radii, strict=True):
-            inside |= (
-                ((x - point[0]) / radius[0]) ** 2
-                + ((y - point[1]) / radius[1]) ** 2
-                + ((z - point[2]) / radius[2]) ** 2
-            ) < 1
-        return inside
+    def filled(self, wall: float, hu: float) -> Shape:
+        """What a wall of ``wall`` mm leaves inside."""
+        return replace(self, hu=hu, radii=np.maximum(self.radii - np.float32(wall), np.float32(1)))
 
 
 def write_phantoms(folder: Path, cases: int, seed: int, size: int = 128, slices: int = 40) -> Iterator[str]:
@@ -91,7 +86,7 @@ def make_phantom(
     """One case: image in HU, labels by BTCV id (both in the file's axis order) and the affine to RAS+ mm."""
     rng = np.random.default_rng([seed, number])
     stature = rng.uniform(0.82, 1.12)
-    fat = rng.uniform(1.0, 1.45)  # how much wider the trunk is than its organs need
+    fat = rng.uniform(1.0, 1.34)  # how much wider the trunk is than its organs need
     trunk: Floats = np.array([rng.uniform(150, 165), rng.uniform(104, 114)]) * stature * fat
     spacing = np.array([rng.uniform(200, 235) * stature / slices, 0, 0])
     spacing[1:] = 2.06 * trunk[0] * rng.uniform(1.0, 1.06) / size
@@ -141,7 +136,7 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         gas = rng.uniform(-300, 60)
         yield tube("colon", gas, [(side * 112, -6, -170), (side * 112, -10, -25)], 19, jitter=8)
     flexure = [(-104, -10, -46), (-62, -44, -38), (-6, -58, -40)]  # fluid below the gallbladder
-    yield tube("colon", rng.uniform(0, 40), flexure, 14)
+    yield tube("colon", rng.uniform(0, 35), flexure, 15)
     yield tube(
         "duodenum", soft + rng.uniform(-25, 25), [(-36, -14, 2), (-50, 0, -18), (-42, 10, -48), (0, 14, -56)], 11
     )
@@ -155,19 +150,19 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         "aorta",
         blood,
         [(10, 34, -170), (12 + bend[0], 30 + bend[1] / 2, -30), (14, 34, 60), (16, 42, 170)],
-        [10.5, 11.5, 12.5],
+        [11, 12, 13],
         jitter=5,
     )
     for side, height in ((1, -12), (-1, -30)):
         name = "left_kidney" if side > 0 else "right_kidney"
-        cortex = 70 + 80 * enhancement
+        cortex = 72 + 86 * enhancement
         centre = (side * 60, 50, height)
         kidney = shape(name, cortex, [centre, (side * 58, 42, height + 18)], [(25, 23, 44), (20, 19, 26)], jitter=8)
         yield kidney
         medulla = Shape(name, kidney.label, cortex - 45, kidney.points[:1], kidney.radii[:1] * np.float32(0.55))
         yield medulla
         middle = kidney.points[0] - np.array([side * kidney.radii[0, 0] * 0.85, 4, 0], dtype=np.float32)
-        yield Shape("sinus", 0, -60, middle[None], kidney.radii[:1] * np.array([0.5, 0.35, 0.35], dtype=np.float32))
+        yield Shape("sinus", 0, -60, middle[None], kidney.radii[:1] * np.array([0.45, 0.3, 0.3], dtype=np.float32))
         yield tube(
             "left_adrenal_gland" if side > 0 else "right_adrenal_gland",
             soft + 14,
@@ -184,13 +179,14 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
     for _ in range(rng.integers(3, 6)):  # cysts: liver by label, gallbladder by density
         cyst = rng.uniform((-100, -30, -5), (-35, 35, 65))
         yield replace(shape("liver", rng.uniform(0, 30), cyst, rng.uniform(6, 11, 3)), over=(ids["liver"],))
-    stomach = rng.uniform(15, 75)
-    yield tube(
+    stomach = tube(
         "stomach",
-        stomach,
+        soft + 35 * enhancement,
         [(58, 8, 72), (72, -20, 40), (52, -46, 6), (12, -44, -8), (-16, -32, -2)],
         [27, 31, 27, 19, 12],
     )
+    yield stomach
+    yield stomach.filled(4, rng.uniform(15, 75))
     if rng.uniform() < 0.6:
         yield shape("stomach", -600, (62, -44, 34), (15, 9, 17), jitter=3)
     yield tube(
@@ -201,16 +197,19 @@ def _anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
         jitter=3,
     )
     rise = rng.normal(0, 10)
-    yield tube(
+    pancreas = tube(
         "pancreas",
         soft + 12 + 22 * enhancement,
         [(-36, 0, -30), (-26, -6, -10), (2, -10, -2), (36, 4, 6 + rise), (72, 22, 22 + rise)],
-        [16, 14, 11, 11, 9],
-        jitter=7,
+        [18, 16, 14, 14, 12],
+        jitter=9,
     )
+    yield replace(pancreas, grain=38)
     fossa = [(-56, -38, -14), (-50, -28, 0)]
-    gallbladder = shape("gallbladder", rng.uniform(0, 30), fossa, [(16, 17, 22), (11, 12, 15)], jitter=16, scale=0.2)
-    yield replace(gallbladder, over=(0, ids["liver"]))
+    gallbladder = shape("gallbladder", liver + 55, fossa, [(18, 19, 24), (13, 14, 17)], 14)
+    gallbladder = replace(gallbladder, over=(0, ids["liver"], ids["gallbladder"]))
+    yield gallbladder
+    yield gallbladder.filled(4.5, rng.uniform(0, 30))
     yield from _lungs(rng, stature)
 
 
@@ -233,8 +232,8 @@ def _paint(
         indexing="ij", sparse=True,
     )  # fmt: skip
     pose = rng.uniform(-0.2, 0.2)  # radians about the long axis
-    shift, lean = rng.uniform(-25, 25, 2), rng.uniform(-0.36, 0.36, 2)
-    z = z + np.float32(rng.uniform(-50, 50))  # where along the trunk the scan begins
+    shift, lean = rng.uniform(-28, 28, 2), rng.uniform(-0.42, 0.42, 2)
+    z = z + np.float32(rng.uniform(-55, 55))  # where along the trunk the scan begins
     turned_x = np.float32(np.cos(pose)) * x + np.float32(np.sin(pose)) * y
     turned_y = -np.float32(np.sin(pose)) * x + np.float32(np.cos(pose)) * y
     hu = np.full(shape, -1000, dtype=np.float32)
@@ -247,46 +246,61 @@ def _paint(
     turned_x = turned_x + np.float32(lean[0]) * z + np.float32(shift[0])
     turned_y = turned_y + np.float32(lean[1]) * z + np.float32(shift[1])
     wx, wy, wz = (axis + _smooth_field(rng, (turned_x, turned_y, z)) for axis in (turned_x, turned_y, z))
+    ranges = _ranges((turned_x, turned_y, z))
+    lobules = _random_field(rng, shape, np.ceil(np.array(shape) * spacing / fine / _LOBULE_MM).astype(int))
     for item in shapes:
-        low, high = item.bounds()
-        box = _box((turned_x, turned_y, z), low - 14, high + 14)
-        hit = item.contains(wx[box], wy[box], wz[box])
-        if item.name not in ("spine", "muscle", "cord"):
-            hit &= cavity[box]
-        if item.name not in ("sinus", "lung"):  # organs touch but do not interpenetrate: who comes first stays
-            hit &= np.isin(labels[box], item.over or (0, item.label))
-        hu[box][hit] = item.hu
-        labels[box][hit] = item.label
-    texture = ndimage.zoom(rng.normal(0, 5, (12, 16, 16)).astype(np.float32), np.array(shape) / (12, 16, 16), order=1)
-    hu += np.where(hu > -200, texture, 0)
+        for centre, radius in zip(item.points, item.radii, strict=True):
+            box = _box(centre, radius + 1.5 * _WARP_MM, ranges)
+            near = zip((wx, wy, wz), centre, radius, strict=True)
+            hit = sum(((axis[box] - middle) / width) ** 2 for axis, middle, width in near) < 1
+            if item.name not in ("spine", "muscle", "cord"):
+                hit &= cavity[box]
+            if item.name not in ("sinus", "lung"):  # organs touch but do not interpenetrate: who comes first stays
+                hit &= np.isin(labels[box], item.over or (0, item.label))
+            hu[box][hit] = item.hu + np.float32(item.grain) * lobules[box][hit]
+            labels[box][hit] = item.label
+    hu += np.where(hu > -200, 5 * _random_field(rng, shape, (12, 16, 16)), 0)
     return _average(hu, fine), _vote(labels, fine)
 
 
-def _box(axes: tuple[Floats, Floats, Floats], low: Floats, high: Floats) -> tuple[slice, slice, slice]:
-    """Slices [z, y, x] around a box in the patient's coordinates, whatever the small turn of the grid."""
-    x, y, z = axes
+def _ranges(axes: tuple[Floats, Floats, Floats]) -> list[tuple[Floats, Floats]]:
+    """Least and greatest coordinate x, y and z on each plane of the array axis that mostly follows it."""
+    others = ((0, 1), (0, 2), (1, 2))
+    return [(values.min(across), values.max(across)) for values, across in zip(axes, others, strict=True)]
+
+
+def _box(centre: Floats, reach: Floats, ranges: list[tuple[Floats, Floats]]) -> tuple[slice, slice, slice]:
+    """Slices [z, y, x] that hold all points within ``reach`` mm of ``centre``."""
     spans = []
-    for values, axis, begin, end in ((z, 0, low[2], high[2]), (y, 1, low[1], high[1]), (x, 2, low[0], high[0])):
-        others = tuple(other for other in range(3) if other != axis)
-        inside = (values.max(others) >= begin) & (values.min(others) <= end)
-        where = np.flatnonzero(inside)
+    for middle, distance, (low, high) in zip(centre, reach, ranges, strict=True):
+        where = np.flatnonzero((high >= middle - distance) & (low <= middle + distance))
         spans.append(slice(where[0], where[-1] + 1) if len(where) else slice(0, 0))
-    return spans[0], spans[1], spans[2]
+    x, y, z = spans
+    return z, y, x
 
 
 def _smooth_field(rng: Generator, axes: tuple[Floats, Floats, Floats]) -> Floats:
-    """A displacement in mm that varies over centimetres: three waves, evaluated on every eighth point."""
+    """A displacement in mm, at most 1.5 ``_WARP_MM``: three waves of centimetres, evaluated on every eighth point."""
     waves = rng.normal(0, 1 / 34, (3, 3)).astype(np.float32)
     phases = rng.uniform(0, 2 * np.pi, 3).astype(np.float32)
-    heights = rng.normal(0, _WARP_MM / 3, 3).clip(-_WARP_MM, _WARP_MM).astype(np.float32)
+    heights = rng.normal(0, _WARP_MM / 3, 3).clip(-_WARP_MM / 2, _WARP_MM / 2).astype(np.float32)
     shape = np.broadcast_shapes(*(axis.shape for axis in axes))
     coarse = tuple(axis[tuple(slice(None, None, 8 if n > 1 else 1) for n in axis.shape)] for axis in axes)
     total = sum(
         height * np.sin(wave[0] * coarse[0] + wave[1] * coarse[1] + wave[2] * coarse[2] + phase)
         for wave, phase, height in zip(waves, phases, heights, strict=True)
     )
-    small = np.asarray(total, dtype=np.float32)
-    return ndimage.zoom(small, np.array(shape) / small.shape, order=1, grid_mode=True, mode="nearest")
+    return _enlarge(np.asarray(total, dtype=np.float32), shape)
+
+
+def _random_field(rng: Generator, shape: Sequence[int], points: Sequence[int] | NDArray[np.int64]) -> Floats:
+    """Normal noise on ``points`` of each axis, linear between them."""
+    return _enlarge(rng.normal(0, 1, points).astype(np.float32), shape)
+
+
+def _enlarge(values: Floats, shape: Sequence[int]) -> Floats:
+    small = torch.from_numpy(values)[None, None]
+    return F.interpolate(small, size=tuple(shape), mode="trilinear")[0, 0].numpy()
 
 
 def _average(values: Floats, fine: NDArray[np.int64]) -> Floats:
@@ -314,7 +328,7 @@ def _noise(rng: Generator, shape: tuple[int, ...]) -> Floats:
     """Scanner noise: correlated over neighbouring pixels, stronger in some cases."""
     white = rng.normal(0, 1, shape).astype(np.float32)
     correlated = ndimage.gaussian_filter(white, (0, 0.6, 0.6))
-    return correlated / correlated.std() * np.float32(rng.uniform(10, 17))
+    return correlated / correlated.std() * np.float32(rng.uniform(7, 13))
 
 
 def _as_file(

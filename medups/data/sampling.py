@@ -28,17 +28,34 @@ class Source(Protocol):
 
 
 class Slices:
-    """Every slice once an epoch, in an order of the epoch's own."""
+    """Every slice once an epoch, in an order of the epoch's own.
 
-    def __init__(self, cases: Sequence[CachedCase]) -> None:
+    Args:
+        cases: volumes whose first axis counts slices.
+        balanced: share of samples that are taken instead from the slices of one organ, every organ as often.
+    """
+
+    def __init__(self, cases: Sequence[CachedCase], balanced: float = 0) -> None:
         self.cases = cases
+        self.balanced = balanced
         self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+        self._of_organ: dict[int, list[tuple[int, int]]] = {}
+        if balanced:
+            for number, row in self.index:
+                for organ in np.flatnonzero(np.bincount(cases[number].label[row].ravel())):
+                    self._of_organ.setdefault(int(organ), []).append((number, row))
+            self._of_organ.pop(0, None)
 
     def __len__(self) -> int:
         return len(self.index)
 
     def read(self, n: int, seed: int) -> Arrays:
+        rng = generator(seed, n, stream=5)
+        if self._of_organ and rng.random() < self.balanced:
+            slices = self._of_organ[list(self._of_organ)[rng.integers(len(self._of_organ))]]
+            number, row = slices[rng.integers(len(slices))]
+            return self.cases[number].image[row], self.cases[number].label[row]
         epoch, position = divmod(n, len(self.index))
         if self._order is None or self._order[0] != (seed, epoch):
             self._order = (seed, epoch), generator(seed, epoch, stream=1).permutation(len(self.index))

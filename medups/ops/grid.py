@@ -8,6 +8,7 @@ floors and comparisons never depend on the floating-point type.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,3 +47,25 @@ def resize_linear(x: Tensor, size: Sequence[int]) -> Tensor:
     if tuple(x.shape[2:]) == tuple(size):
         return x
     return F.interpolate(x, size=tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=False)
+
+
+def crop(x: Tensor, margins: Sequence[int]) -> Tensor:
+    """``x`` without ``margins`` pixels at both ends of each spatial axis."""
+    inside = _Crop.apply(x, tuple(margins))
+    assert isinstance(inside, Tensor)
+    return inside
+
+
+class _Crop(torch.autograd.Function):
+    """All axes at once: slicing one by one, torch would fill a map for each of them in the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, margins: tuple[int, ...]) -> Tensor:
+        ctx.margins = margins
+        for axis, margin in enumerate(margins):
+            x = x.narrow(2 + axis, margin, x.shape[2 + axis] - 2 * margin)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return F.pad(grad, [margin for margin in reversed(ctx.margins) for _ in range(2)]), None

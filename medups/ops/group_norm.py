@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import linear_position
-from medups.ops.taps import wide_dtype
 
 
 def group_norm_as_resized(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from math import prod
+from typing import Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import resize_linear
-from medups.ops.taps import wide_dtype
 
 
 def take_every(x: Tensor, step: int) -> Tensor:
@@ -21,11 +22,48 @@ def take_every(x: Tensor, step: int) -> Tensor:
 
 def box_mean(x: Tensor, radius: int) -> Tensor:
     """Mean over the window of ``2 * radius + 1`` pixels along each axis, counting only pixels inside the image."""
-    shape = x.shape
+    total = _BoxSum.apply(x, radius)
+    assert isinstance(total, Tensor)
     for axis in range(2, x.ndim):
-        rows = x.reshape(shape[0], shape[1] * prod(shape[2:axis]), shape[axis], prod(shape[axis + 1 :]))
-        x = F.avg_pool2d(rows, (2 * radius + 1, 1), stride=1, padding=(radius, 0), count_include_pad=False)
-    return x.reshape(shape)
+        n = x.shape[axis]
+        pixels = torch.arange(n, device=x.device)
+        count = (pixels + radius).clamp(max=n - 1) - (pixels - radius).clamp(min=0) + 1
+        total = total * count.to(x.dtype).reciprocal().reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+    return total
+
+
+class _BoxSum(torch.autograd.Function):
+    """Sum over the window along each axis, zeros beyond the image: its own transpose."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, radius: int) -> Tensor:
+        ctx.radius = radius
+        for axis in range(2, x.ndim):
+            x = _window_sum(x, axis, radius)
+        return x
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> Any:
+        return _BoxSum.apply(grad, ctx.radius), None
+
+
+def _window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
+    """Sums of 1, 2, 4, ... pixels, each of two of the one before; those that make up the width are added."""
+    n, width = x.shape[axis], 2 * radius + 1
+    margins = [0] * (2 * (x.ndim - 1 - axis)) + [radius, radius]
+    window, total = F.pad(x, margins), None
+    size, start = 1, 0
+    while size <= width:
+        if width & size:
+            part = window.narrow(axis, start, n)
+            total = part if total is None else total + part
+            start += size
+        length = window.shape[axis] - size
+        size *= 2
+        if size <= width:
+            window = window.narrow(axis, 0, length) + window.narrow(axis, size // 2, length)
+    assert total is not None
+    return total
 
 
 def guided_filter(guide: Tensor, x: Tensor, *, radius: int, eps: float, subsample: int = 1) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import linear_position
-from medups.ops.taps import wide_dtype
 
 
 def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.grid import LINEAR_MODES, linear_position, read_linear
+from medups.ops.grid import LINEAR_MODES, crop, linear_position, read_linear
 
 _CONVS = {2: F.conv2d, 3: F.conv3d}
 
@@ -39,6 +39,15 @@ def paired_difference_conv(
     query with the summed kernel; and it commutes with linear reading, so a smaller key is convolved on its
     own grid. Both are exact. Source: ReSFU, arXiv 2407.02283.
     """
+    around = key_neighbourhood(key, query, weight, bias, dilation, groups)
+    centre = weight.sum(tuple(range(2, weight.ndim)), keepdim=True)
+    return around - _CONVS[key.ndim - 2](query, centre, groups=groups)
+
+
+def key_neighbourhood(
+    key: Tensor, query: Tensor, weight: Tensor, bias: Tensor | None, dilation: int | Sequence[int], groups: int
+) -> Tensor:
+    """The part of :func:`paired_difference_conv` that keys give: a convolution at each query pixel."""
     dims = key.ndim - 2
     size, kernel = query.shape[2:], weight.shape[2:]
     if dims not in _CONVS or key.shape[:2] != query.shape[:2]:
@@ -46,15 +55,12 @@ def paired_difference_conv(
     if any(k % 2 == 0 for k in kernel):
         raise ValueError(f"paired_difference_conv: kernel must be odd, got {tuple(kernel)}")
     conv = _CONVS[dims]
-    centre = conv(query, weight.sum(tuple(range(2, 2 + dims)), keepdim=True), groups=groups)
-    steps = [dilation] * dims if isinstance(dilation, int) else list(dilation)
     if key.shape == query.shape:
+        steps = [dilation] * dims if isinstance(dilation, int) else list(dilation)
         pad = [step * (k // 2) for step, k in zip(steps, kernel, strict=True)]
-        around = conv(_replicate(key, pad), weight, bias, dilation=steps, groups=groups)
-    else:
-        around = conv(_replicate(key, [k // 2 + 1 for k in kernel]), weight, bias, groups=groups)
-        around = _resize_inner(around, size)
-    return around.sub_(centre)
+        return conv(_replicate(key, pad), weight, bias, dilation=steps, groups=groups)
+    around = conv(_replicate(key, [k // 2 + 1 for k in kernel]), weight, bias, groups=groups)
+    return _resize_inner(around, size)
 
 
 def _resize_inner(x: Tensor, size: Sequence[int]) -> Tensor:
@@ -63,9 +69,7 @@ def _resize_inner(x: Tensor, size: Sequence[int]) -> Tensor:
     steps = [out // max(1, n) for n, out in zip(n_in, size, strict=True)]
     if all(step * n == out for step, n, out in zip(steps, n_in, size, strict=True)):
         large = F.interpolate(x, scale_factor=[float(step) for step in steps], mode=LINEAR_MODES[len(size)])
-        for axis, (step, out) in enumerate(zip(steps, size, strict=True)):
-            large = large.narrow(2 + axis, step, out)
-        return large
+        return crop(large, steps)
     for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
         floor, fraction = linear_position(n, out, x.device, x.dtype)
         x = read_linear(x, 2 + axis, floor + 1, fraction)

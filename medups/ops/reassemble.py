@@ -84,19 +84,15 @@ def border_fits(n_in: Sequence[int], reach: int, border: str) -> bool:
 
 
 def enlarged(x: Tensor, steps: Sequence[int], reach: Sequence[int], border: str, linear: bool) -> Tensor:
-    """``x`` with a border of ``reach`` pixels, enlarged by whole ``steps``: tap ``t`` is a shift by ``steps * t``."""
+    """``x`` with a border of at least ``reach`` pixels, enlarged by whole ``steps``, by which then taps are shifted."""
     more = 1 if linear else 0  # linear reading needs one pixel more than the taps reach
     if max(reach) + more:
         margins = [margin + more for one in reversed(reach) for margin in (one, one)]
         x = F.pad(x, margins, mode="constant" if border == "zeros" else border)
     if all(step == 1 for step in steps):
-        large = x
-    else:
-        mode = LINEAR_MODES[len(steps)] if linear else "nearest"
-        large = F.interpolate(x, scale_factor=[float(step) for step in steps], mode=mode)
-    for axis, step in enumerate(steps):
-        large = large.narrow(2 + axis, step * more, large.shape[2 + axis] - 2 * step * more)
-    return large
+        return x
+    mode = LINEAR_MODES[len(steps)] if linear else "nearest"
+    return F.interpolate(x, scale_factor=[float(step) for step in steps], mode=mode)
 
 
 def nearest_indices(

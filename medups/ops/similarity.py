@@ -8,8 +8,9 @@ from typing import Literal
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.dtypes import wide_dtype
 from medups.ops.reassemble import enlarged, nearest_indices, whole_steps
-from medups.ops.taps import Layout, dot_products, wide_dtype
+from medups.ops.taps import Layout, dot_products
 
 Metric = Literal["dot", "cosine"]
 _EPS = 1e-8  # of the norms in a cosine, as in torch.nn.functional.cosine_similarity

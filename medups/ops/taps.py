@@ -16,10 +16,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medups.ops import taps_cpu
+from medups.ops.dtypes import wide_dtype
+
 
 @dataclass(frozen=True)
 class Layout:
-    """Where taps lie: ``steps`` between shifted views, or None where indices [count, out] are gathered."""
+    """Where taps lie: ``steps`` between shifted views, or None where indices [count, out] are gathered.
+
+    Shifted views lie in the middle of the source; what it has beyond them at both ends is never read.
+    """
 
     counts: tuple[int, ...]
     size: tuple[int, ...]
@@ -29,10 +35,15 @@ class Layout:
         """Number and position of every tap, row by row."""
         return enumerate(product(*map(range, self.counts)))
 
-    def view(self, source: Tensor, tap: Sequence[int]) -> Tensor:
+    def start(self, source: Tensor, tap: Sequence[int]) -> list[int]:
+        """First pixel of a tap's view along each axis."""
         assert self.steps is not None
-        for axis, (step, position, length) in enumerate(zip(self.steps, tap, self.size, strict=True)):
-            source = source.narrow(3 + axis, step * position, length)
+        spans = zip(source.shape[3:], self.size, self.counts, self.steps, tap, strict=True)
+        return [(n - out - step * (count - 1)) // 2 + step * at for n, out, count, step, at in spans]
+
+    def view(self, source: Tensor, tap: Sequence[int]) -> Tensor:
+        for axis, (first, length) in enumerate(zip(self.start(source, tap), self.size, strict=True)):
+            source = source.narrow(3 + axis, first, length)
         return source
 
     def read(self, source: Tensor, indices: Sequence[Tensor], tap: Sequence[int]) -> Tensor:
@@ -69,11 +80,6 @@ def dot_products(source: Tensor, values: Tensor, layout: Layout, indices: Sequen
     return _dot_products(source, values, layout.counts, layout.size, _steps(layout), list(indices))
 
 
-def wide_dtype(dtype: torch.dtype) -> torch.dtype:
-    """What sums and statistics are taken in: float32 or wider."""
-    return torch.promote_types(dtype, torch.float32)
-
-
 def _sum(source: Tensor, weights: Tensor, layout: Layout, indices: Sequence[Tensor]) -> Tensor:
     wide = wide_dtype(source.dtype)
     out = torch.zeros(*source.shape[:3], *layout.size, dtype=wide, device=source.device)
@@ -98,6 +104,10 @@ def _spread(source: Tensor, weights: Tensor, values: Tensor, layout: Layout, ind
     return total.to(source.dtype)
 
 
+def _blocked(layout: Layout, values: Tensor) -> bool:
+    return layout.steps is not None and values.device.type == "cpu" and values.numel() > 0
+
+
 # Operators of their own, so that a compiler sees one node for all taps and does not trace through them.
 
 
@@ -110,7 +120,10 @@ def _weighted_sum(
     steps: Sequence[int],
     indices: list[Tensor],
 ) -> Tensor:
-    return _sum(source, weights, _layout(counts, size, steps), indices)
+    layout = _layout(counts, size, steps)
+    if _blocked(layout, source):
+        return taps_cpu.weighted_sum(source, weights, layout)
+    return _sum(source, weights, layout, indices)
 
 
 @torch.library.custom_op("medups::dot_products", mutates_args=())
@@ -122,7 +135,10 @@ def _dot_products(
     steps: Sequence[int],
     indices: list[Tensor],
 ) -> Tensor:
-    return _dots(source, values, _layout(counts, size, steps), indices)
+    layout = _layout(counts, size, steps)
+    if _blocked(layout, source):
+        return taps_cpu.dot_products(source, values, layout)
+    return _dots(source, values, layout, indices)
 
 
 @torch.library.custom_op("medups::spread_taps", mutates_args=())
@@ -135,7 +151,10 @@ def _spread_taps(
     steps: Sequence[int],
     indices: list[Tensor],
 ) -> Tensor:
-    return _spread(source, weights, values, _layout(counts, size, steps), indices)
+    layout = _layout(counts, size, steps)
+    if _blocked(layout, source):
+        return taps_cpu.spread_taps(source, weights, values, layout)
+    return _spread(source, weights, values, layout, indices)
 
 
 def _steps(layout: Layout) -> Sequence[int]:

@@ -40,7 +40,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """One row an organ, the mean last."""
     unit = summary["hd95_unit"]
     table = Table(title=f"protocol {summary['protocol']}, {summary['n_cases']} cases")
-    for column in ("organ", "Dice", f"HD95 [{unit}]", "n", "missed", "hallucinated"):
+    for column in ("organ", "Dice", f"HD95, {unit}", "n", "missed", "hallucinated"):
         table.add_column(column, justify="left" if column == "organ" else "right")
     for organ, row in summary["organs"].items():
         table.add_row(
@@ -53,7 +53,7 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 
 def print_comparison(folders: Sequence[Path], console: Console) -> None:
-    """One row an evaluation folder: mean Dice and HD95, then Dice of each organ.
+    """One row an evaluation folder with its means; below, Dice of each organ, one column a folder.
 
     Raises:
         InputError: a folder without summary.json, or evaluations of different protocols, cases or organs.
@@ -70,16 +70,19 @@ def print_comparison(folders: Sequence[Path], console: Console) -> None:
         ):
             if found != expected:
                 raise InputError(f"{name}: the {key} differs ({found} against {expected}); compare like with like")
-    title = f"protocol {first['protocol']}, {first['n_cases']} cases: Dice, HD95 in {first['hd95_unit']}, Dice by organ"
-    table = Table(title=title, box=SIMPLE, padding=(0, 0, 0, 1), collapse_padding=True)
-    table.add_column("")
-    for column in ("Dice", "HD95", *(organ.replace("_", " ") for organ in first["organs"])):
-        table.add_column(column, justify="right", min_width=5, overflow="fold")
+    title = f"protocol {first['protocol']}, {first['n_cases']} cases"
+    means = Table(title=title, box=SIMPLE)
+    for column in ("", "Dice", f"HD95, {first['hd95_unit']}"):
+        means.add_column(column, justify="right" if column else "left")
     for name, summary in summaries.items():
-        mean = summary["mean"]
-        organs = [_number(row["dice"], 3) for row in summary["organs"].values()]
-        table.add_row(name, _number(mean["dice"], 3), _number(mean["hd95"], 2), *organs)
-    console.print(table)
+        means.add_row(name, _number(summary["mean"]["dice"], 3), _number(summary["mean"]["hd95"], 2))
+    organs = Table(title="Dice by organ", box=SIMPLE)
+    for column in ("", *summaries):
+        organs.add_column(column, justify="right" if column else "left")
+    for organ in first["organs"]:
+        dice = (_number(summary["organs"][organ]["dice"], 3) for summary in summaries.values())
+        organs.add_row(organ.replace("_", " "), *dice)
+    console.print(means, organs, sep="\n")
 
 
 def _number(value: float | None, digits: int) -> str:

@@ -10,13 +10,12 @@ from __future__ import annotations
 from math import prod
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
+from medups.ops.dtypes import wide_dtype
 from medups.ops.reassemble import Border
-from medups.ops.taps import wide_dtype
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
 from medups.upsamplers.parts import conv, dividing_groups, odd_kernel, pixel_shuffle, read_nearest, whole_scale
 
@@ -196,10 +195,11 @@ def _with_similarity(x: Tensor) -> Tensor:
 
 def _hamming(spatial_dims: int, kernel_size: int) -> Tensor:
     """[1, kernel_size**d, 1, ...]: product of Hamming windows along the axes."""
-    window = np.ones(())
+    line = torch.hamming_window(kernel_size, periodic=False, dtype=torch.float64)
+    window = torch.ones(1, dtype=torch.float64)
     for _ in range(spatial_dims):
-        window = np.multiply.outer(window, np.hamming(kernel_size))
-    return torch.from_numpy(window.reshape(1, -1, *[1] * spatial_dims))
+        window = torch.outer(window, line).flatten()
+    return window.reshape(1, -1, *[1] * spatial_dims)
 
 
 def _init(layer: nn.Conv2d | nn.Conv3d, xavier: bool) -> None:

@@ -11,11 +11,12 @@ from typing import Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from medups.ops import guided_filter, neighbor_similarity, paired_difference_conv, reassemble
+from medups.ops import guided_filter, neighbor_similarity, reassemble
 from medups.ops.grid import linear_position, read_linear, resize_linear, tap_inside
 from medups.ops.group_norm import group_norm_as_resized
+from medups.ops.kernel_logits import block_diagonal, kernel_logits
+from medups.ops.paired_difference import key_neighbourhood
 from medups.ops.reassemble import TapMode, nearest_indices
 from medups.ops.similarity import Metric
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
@@ -52,11 +53,23 @@ class PairedDifference(nn.Module):
             key = norm(key)
         else:
             key = group_norm_as_resized(key, size, norm.num_groups, norm.weight, norm.bias, norm.eps)
-        difference = paired_difference_conv(
-            key, norm(query), self.weight, self.bias, dilation=dilation, groups=self.groups
+        mix, mix_norm, logits = self.mix, self.mix_norm, self.logits
+        assert mix.bias is not None
+        assert logits.bias is not None
+        query = norm(query)
+        return kernel_logits(
+            key_neighbourhood(key, query, self.weight, self.bias, dilation, self.groups),
+            query,
+            block_diagonal(self.weight.flatten(2).sum(2), self.groups),
+            block_diagonal(mix.weight.flatten(1), self.groups),
+            mix.bias,
+            mix_norm.weight,
+            mix_norm.bias,
+            logits.weight.flatten(1),
+            logits.bias,
+            norm_groups=mix_norm.num_groups,
+            eps=mix_norm.eps,
         )
-        hidden = F.relu(self.mix(F.relu(difference, inplace=True)), inplace=True)
-        return self.logits(self.mix_norm(hidden))
 
 
 class ReSFU(Upsampler):

@@ -120,10 +120,17 @@ def stream(source, seed=0, length=64):
     return SampleStream(source, transform, seed, length)
 
 
-@pytest.mark.parametrize("kind", ["slices", "patches"])
+SOURCES = {
+    "slices": lambda case: Slices([case]),
+    "balanced slices": lambda case: Slices([case], balanced=0.5),
+    "patches": lambda case: Patches([case], (8, 32, 32)),
+}
+
+
+@pytest.mark.parametrize("kind", SOURCES)
 def test_sample_n_depends_on_seed_and_n_only(case, kind):
     def source():
-        return Slices([case]) if kind == "slices" else Patches([case], (8, 32, 32))
+        return SOURCES[kind](case)
 
     forward = stream(source())
     expected = [forward[n] for n in range(40)]
@@ -142,6 +149,19 @@ def test_an_epoch_sees_every_slice_once(case):
     source = Slices([case])
     rows = [source.read(n, seed=0)[0] for n in range(len(source))]
     assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in case.image)
+
+
+def test_balanced_slices_show_every_organ_as_often(case):
+    """Slices are drawn for an organ: the rarest is in at least its share of them; half of that with half the share."""
+    organs = np.unique(case.label[case.label > 0])
+    rarest = min(organs, key=lambda organ: (case.label == organ).any((1, 2)).sum())
+
+    def share(balanced):
+        source = Slices([case], balanced)
+        return np.mean([(source.read(n, seed=0)[1] == rarest).any() for n in range(400)])
+
+    assert share(1.0) > 1 / len(organs) - 0.05
+    assert share(1.0) > share(0.0)
 
 
 def test_patches_look_at_organs_and_reach_beyond_small_volumes(case):

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from medups.ops import guided_filter, paired_difference_conv
 from medups.ops.group_norm import group_norm_as_resized
+from medups.ops.guided_filter import box_mean
+from medups.ops.kernel_logits import kernel_logits
 
 torch.set_default_dtype(torch.float32)
 
@@ -72,6 +74,58 @@ def test_group_norm_has_the_statistics_of_the_enlarged_map(small, large):
     expected = F.group_norm(F.interpolate(x, size=large, mode=mode), 4, weight, bias)
     found = F.interpolate(group_norm_as_resized(x, large, 4, weight, bias), size=large, mode=mode)
     torch.testing.assert_close(found, expected)
+
+
+def test_box_mean_counts_only_what_is_inside():
+    """Against windows written out, radii beyond the map among them; uneven axes."""
+    values = np.random.default_rng(0).standard_normal((5, 7))
+    for radius in (0, 1, 2, 4, 9):
+        found = box_mean(torch.from_numpy(values)[None, None], radius)[0, 0]
+        np.testing.assert_allclose(found.numpy(), window_mean(values, radius), atol=1e-12)
+
+
+def logit_layers(batch, channels, width, taps, *size, dtype=torch.float64):
+    torch.manual_seed(0)
+    shapes = [(batch, channels, *size), (batch, width, *size), (channels, width), (channels, channels)]
+    shapes += [(channels,)] * 3 + [(taps, channels), (taps,)]
+    return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
+
+
+def literal_logits(around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias):
+    def conv(x, matrix, offset=None):
+        return torch.einsum("mc,bc...->bm...", matrix, x) + (0 if offset is None else offset[:, None, None])
+
+    hidden = F.relu(conv(F.relu(around - conv(query, centre)), mix, mix_bias))
+    return conv(F.group_norm(hidden, 2, norm_weight, norm_bias), weight, bias)
+
+
+@pytest.mark.parametrize("size", [(3, 5), (1, 1), (300, 90)], ids=["small", "pixel", "several parts"])
+def test_kernel_logits_equal_their_layers(size):
+    """Outputs and every gradient, against the layers one by one; 300 x 90 pixels take more than one part."""
+    layers = logit_layers(2, 8, 4, 9, *size)
+    found, expected = kernel_logits(*layers, norm_groups=2), literal_logits(*layers)
+    torch.testing.assert_close(found, expected)
+    cotangent = torch.randn_like(expected)
+    for one, other in zip(
+        torch.autograd.grad(found, layers, cotangent), torch.autograd.grad(expected, layers, cotangent), strict=True
+    ):
+        torch.testing.assert_close(one, other)
+
+
+def test_kernel_logits_keep_their_statistics_far_from_zero():
+    """Hidden values around 1000 with a spread of 1: a mean of squares in float32 would lose their variance."""
+    layers = logit_layers(1, 8, 4, 9, 40, 40, dtype=torch.float32)
+    with torch.no_grad():
+        layers[4] += 1000
+        exact = literal_logits(*(value.double() for value in layers))
+        found = kernel_logits(*layers, norm_groups=2)
+    assert (found.double() - exact).abs().max() < 2e-3 * exact.abs().max()
+
+
+def test_kernel_logits_opcheck():
+    around, query, *rest = logit_layers(2, 8, 4, 9, 6, dtype=torch.float32)
+    rows = [value.detach().transpose(1, 2).contiguous().requires_grad_() for value in (around, query)]
+    torch.library.opcheck(torch.ops.medups.kernel_logits, (*rows, *rest, 2, 1e-5))
 
 
 def test_gradients():

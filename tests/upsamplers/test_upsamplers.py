@@ -38,6 +38,51 @@ def test_resfu_flips_with_its_inputs(dims, axis):
     torch.testing.assert_close(up(x.flip(axis), guide.flip(axis)).x.flip(axis), out)
 
 
+SLICEWISE = {
+    "resfu": {},
+    "resfu-coarse": {"neighbors": "coarse"},
+    "resfu-dot": {"similarity": "dot", "detail_alignment": False},
+    "freqfusion": {"lowpass_kernel": 3, "offset_generator": False, "border": "replicate", "compressed_channels": 8},
+    "sapa": {"kernel_size": 3, "embed_channels": 8},
+    "carafe": {"kernel_size": 3, "compressed_channels": 8},
+    "fade": {"kernel_size": 3, "embed_channels": 8},
+    "linear": {},
+    "cubic": {},
+}
+
+
+@pytest.mark.parametrize(("name", "options"), SLICEWISE.items(), ids=SLICEWISE)
+def test_a_volume_constant_along_an_axis_is_upsampled_slice_by_slice(name, options):
+    """Kernels that sum to the 2-D ones along the axis, tap logits that repeat them: the 2-D result in every slice.
+
+    Away from the ends of the axis, since some methods read zeros there.
+    """
+    torch.manual_seed(0)
+    method, depth = name.partition("-")[0], 9
+    common = {"in_channels": 4, "guide_channels": 4}
+    flat = create_upsampler(method, spatial_dims=2, scale_factor=2, **common, **options).double()
+    deep = create_upsampler(method, spatial_dims=3, scale_factor=(1, 2, 2), **common, **options).double()
+    for parameter in flat.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    deep.load_state_dict(
+        {key: _along_an_axis(flat.state_dict()[key], value.shape) for key, value in deep.state_dict().items()}
+    )
+    x, guide = torch.randn(1, 4, 4, 5).double(), torch.randn(1, 4, 8, 10).double()
+    expected = flat(x, guide)
+    found = deep(*(v[:, :, None].expand(-1, -1, depth, -1, -1) for v in (x, guide)))
+    for volume, slice_ in zip(found, expected, strict=True):
+        inside = volume[:, :, 3:-3]
+        torch.testing.assert_close(inside, slice_[:, :, None].expand_as(inside))
+
+
+def _along_an_axis(flat, shape):
+    """Parameters of the 2-D module as the 3-D one has them."""
+    if len(shape) == 5:
+        share = torch.tensor([0.2, 0.5, 0.3] if shape[2] == 3 else [1.0]).double()
+        flat = flat[:, :, None] * share.reshape(1, 1, -1, 1, 1)
+    return flat.repeat(shape[0] // flat.shape[0], *[1] * (flat.ndim - 1))
+
+
 def test_resfu_weights_sum_to_one_and_stay_inside():
     up = ReSFU(2, 4, 6)
     weights = up.kernels(torch.randn(1, 4, 3, 3), torch.randn(1, 6, 9, 9))

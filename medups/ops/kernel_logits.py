@@ -1,0 +1,230 @@
+"""From a paired difference to kernel logits: what ReSFU does at each output pixel, in one pass.
+
+The layers act on each pixel alone but for a group norm, so they run on rows of channels, as many at a time as a
+cache holds. The norm is a scale and a shift of each sample's channels, folded into the last layer's weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from medups.ops.dtypes import wide_dtype
+
+_CACHED_ELEMENTS = 2**17
+
+
+def kernel_logits(
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    mix_bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    *,
+    norm_groups: int,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``weight @ group_norm(relu(mix @ relu(around - centre @ query) + mix_bias)) + bias`` at each pixel.
+
+    Args:
+        around: [B, M, *size], what the key's neighbourhood gives; channels_last saves a copy.
+        query: [B, E, *size].
+        centre: [M, E].
+        mix: [M, M], mix_bias: [M].
+        norm_weight, norm_bias: [M] of the norm in ``norm_groups``; statistics are float32 or wider.
+        weight: [K, M], bias: [K].
+
+    Returns:
+        [B, K, *size] in the dtype of ``around``.
+    """
+    size, dtype = around.shape[2:], around.dtype
+    rows, queries = (value.to(dtype).movedim(1, -1).flatten(1, -2).contiguous() for value in (around, query))
+    centre, mix, mix_bias, norm_weight, norm_bias, weight, bias = (
+        value.to(dtype) for value in (centre, mix, mix_bias, norm_weight, norm_bias, weight, bias)
+    )
+    layers = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
+    if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
+        out = _plain(*layers, norm_groups, eps)
+    else:
+        out = _kernel_logits(*layers, norm_groups, eps)[0]
+    return out.unflatten(1, size).movedim(-1, 1)
+
+
+def block_diagonal(weight: Tensor, groups: int) -> Tensor:
+    """The matrix [M, C] of a 1x1 convolution in groups, from its weights [M, C // groups]."""
+    return torch.block_diag(*weight.chunk(groups)) if groups > 1 else weight
+
+
+def _plain(
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    mix_bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    norm_groups: int,
+    eps: float,
+) -> Tensor:
+    hidden = F.relu(F.linear(F.relu(around - F.linear(query, centre)), mix, mix_bias))
+    normed = F.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
+    return F.linear(normed.transpose(1, 2), weight, bias)
+
+
+@torch.library.custom_op("medups::kernel_logits", mutates_args=())
+def _kernel_logits(
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    mix_bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    norm_groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Logits [B, N, K], and what the gradient needs: the hidden map [B, N, M], mean and deviation [B, groups]."""
+    batch, pixels, channels = around.shape
+    wide = wide_dtype(around.dtype)
+    hidden = torch.empty_like(around)
+    mean, variance = around.new_zeros(2, batch, channels, dtype=wide)
+    for sample, part in _parts(around):
+        row = hidden[sample, part]
+        torch.addmm(mix_bias, _difference(around, query, centre, sample, part), mix.t(), out=row)
+        row.relu_()
+        # running mean and sum of squared deviations of each channel, part by part
+        values, before, here = row.to(wide), part.start, row.shape[0]
+        own = values.mean(0)
+        shift = own - mean[sample]
+        variance[sample] += (values - own).square_().sum(0) + shift.square() * (before * here / (before + here))
+        mean[sample] += shift * (here / (before + here))
+    group_mean = mean.unflatten(1, (norm_groups, -1)).mean(2)
+    spread = (mean - _spread(group_mean, channels)).square_() + variance / max(1, pixels)
+    rstd = torch.rsqrt(spread.unflatten(1, (norm_groups, -1)).mean(2) + eps)
+    scale, shift = _affine(group_mean, rstd, norm_weight, norm_bias)
+    offset = bias + (weight * shift[:, None]).sum(2)
+    folded = (weight * scale[:, None]).to(around.dtype)
+    out = torch.baddbmm(offset[:, None].to(around.dtype), hidden, folded.transpose(1, 2))
+    return out, hidden, group_mean, rstd
+
+
+@_kernel_logits.register_fake
+def _(around: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    weight, norm_groups = rest[6], rest[8]
+    batch, pixels, _ = around.shape
+    statistic = around.new_empty(batch, norm_groups, dtype=wide_dtype(around.dtype))
+    logits = around.new_empty(batch, pixels, weight.shape[0])
+    return logits, torch.empty_like(around), statistic, torch.empty_like(statistic)
+
+
+@torch.library.custom_op("medups::kernel_logits_backward", mutates_args=())
+def _kernel_logits_backward(
+    grad: Tensor,
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    hidden: Tensor,
+    mean: Tensor,
+    rstd: Tensor,
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+    dtype, wide, groups = around.dtype, mean.dtype, mean.shape[1]
+    channels = around.shape[2]
+    scale, shift = _affine(mean, rstd, norm_weight, norm_bias)
+    to_folded = torch.bmm(grad.transpose(1, 2), hidden).to(wide)
+    to_offset = grad.sum(1, dtype=wide)
+    to_weight = (to_folded * scale[:, None] + to_offset[..., None] * shift[:, None]).sum(0)
+    # the folded weights depend on scale and shift, those on mean and deviation of each group
+    to_shift = (to_offset[..., None] * weight).sum(1)
+    to_scale = (to_folded * weight).sum(1) - to_shift * _spread(mean, channels)
+    to_mean = -(to_shift * scale).unflatten(1, (groups, -1)).sum(2)
+    to_rstd = (to_scale * norm_weight).unflatten(1, (groups, -1)).sum(2)
+    count = max(1, hidden.shape[1] * channels // groups)
+    slope = -to_rstd * rstd**3 / count
+    start = _spread(to_mean / count - slope * mean, channels).to(dtype)
+    slope = _spread(slope, channels).to(dtype)
+    folded = (weight * scale[:, None]).to(dtype)
+    to_around, to_query = torch.empty_like(around), torch.empty_like(query)
+    to_centre, to_mix, to_mix_bias = (torch.zeros_like(value, dtype=wide) for value in (centre, mix, mix[0]))
+    for sample, part in _parts(around):
+        row = hidden[sample, part]
+        to_row = torch.addmm(start[sample], grad[sample, part], folded[sample]).addcmul_(row, slope[sample])
+        to_row.mul_(row > 0)
+        difference = _difference(around, query, centre, sample, part)
+        to_mix += to_row.t() @ difference
+        to_mix_bias += to_row.sum(0, dtype=wide)
+        to_part = to_around[sample, part]
+        torch.mm(to_row, mix, out=to_part)
+        to_part.mul_(difference > 0)
+        torch.mm(to_part, centre, out=to_query[sample, part])
+        to_centre -= to_part.t() @ query[sample, part]
+    return (
+        to_around,
+        to_query.neg_(),
+        to_centre.to(dtype),
+        to_mix.to(dtype),
+        to_mix_bias.to(dtype),
+        (to_scale * _spread(rstd, channels)).sum(0).to(dtype),
+        to_shift.sum(0).to(dtype),
+        to_weight.to(dtype),
+        to_offset.sum(0).to(dtype),
+    )
+
+
+@_kernel_logits_backward.register_fake
+def _(grad: Tensor, around: Tensor, query: Tensor, centre: Tensor, mix: Tensor, *rest: Any) -> Any:
+    norm_weight, norm_bias, weight = rest[:3]
+    like = (around, query, centre, mix, mix[0], norm_weight, norm_bias, weight)
+    return *(torch.empty_like(value) for value in like), weight.new_empty(weight.shape[0])
+
+
+def _save(ctx: Any, inputs: Any, output: Any) -> None:
+    around, query, centre, mix, _, norm_weight, norm_bias, weight, *_ = inputs
+    ctx.save_for_backward(around, query, centre, mix, norm_weight, norm_bias, weight, *output[1:])
+    ctx.set_materialize_grads(False)
+
+
+def _backward(ctx: Any, grad: Tensor, *_: Any) -> Any:
+    return *_kernel_logits_backward(grad.contiguous(), *ctx.saved_tensors), None, None
+
+
+_kernel_logits.register_autograd(_backward, setup_context=_save)
+
+
+def _parts(rows: Tensor) -> Iterator[tuple[int, slice]]:
+    """Samples and rows to work on at a time: on a CPU as many as its cache holds."""
+    batch, pixels, channels = rows.shape
+    step = max(1, _CACHED_ELEMENTS // channels) if rows.device.type == "cpu" else max(1, pixels)
+    for sample in range(batch):
+        for begin in range(0, pixels, step):
+            yield sample, slice(begin, min(begin + step, pixels))
+
+
+def _difference(around: Tensor, query: Tensor, centre: Tensor, sample: int, part: slice) -> Tensor:
+    return torch.addmm(around[sample, part], query[sample, part], centre.t(), alpha=-1).relu_()
+
+
+def _affine(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:
+    """The norm of each sample's channels as ``scale * x + shift`` [B, M]."""
+    scale = _spread(rstd, weight.shape[0]) * weight
+    return scale, bias - _spread(mean, weight.shape[0]) * scale
+
+
+def _spread(values: Tensor, channels: int) -> Tensor:
+    """[B, groups] to [B, M]."""
+    return values.repeat_interleave(channels // values.shape[1], 1)

@@ -1,0 +1,122 @@
+"""Sums over shifted taps on a CPU: all taps of a few rows while these are in its cache.
+
+A row keeps the width of the source, so that a tap is one contiguous run however many axes there are: a shift
+of the flattened map. What lies beyond the output's width is zero in weights and values, and dropped in results.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from medups.ops.dtypes import wide_dtype
+
+_CACHED_ELEMENTS = 2**17
+
+
+class Layout(Protocol):
+    """See :class:`medups.ops.taps.Layout`."""
+
+    @property
+    def counts(self) -> tuple[int, ...]: ...
+    @property
+    def size(self) -> tuple[int, ...]: ...
+    def taps(self) -> Iterator[tuple[int, tuple[int, ...]]]: ...
+    def start(self, source: Tensor, tap: tuple[int, ...]) -> list[int]: ...
+
+
+def weighted_sum(source: Tensor, weights: Tensor, layout: Layout) -> Tensor:
+    """[B, G, C, *large] and [B, G, T, *out] -> [B, G, C, *out]."""
+    rows = _Rows(source, layout)
+    out = rows.source.new_empty(*source.shape[:3], *layout.size)
+    flat = rows.source.flatten(3)
+    for first, count in rows.strips():
+        length = rows.length(count)
+        weight = rows.widened(weights, first, count)
+        total = out.new_zeros(*source.shape[:3], count * rows.width)
+        for number, shift in rows.shifts(first):
+            total[..., :length].addcmul_(flat.narrow(3, shift, length), weight[:, :, number, None, :length])
+        out.narrow(3, first, count).copy_(rows.narrowed(total))
+    return out
+
+
+def dot_products(source: Tensor, values: Tensor, layout: Layout) -> Tensor:
+    """[B, G, C, *large] and [B, G, C, *out] -> [B, G, T, *out]."""
+    rows = _Rows(source, layout)
+    out = rows.source.new_empty(*source.shape[:2], prod(layout.counts), *layout.size)
+    flat = rows.source.flatten(3)
+    for first, count in rows.strips():
+        length = rows.length(count)
+        value = rows.widened(values, first, count)[..., :length]
+        total = out.new_zeros(*out.shape[:3], count * rows.width)
+        product = torch.empty_like(value)
+        for number, shift in rows.shifts(first):
+            torch.mul(value, flat.narrow(3, shift, length), out=product)
+            torch.sum(product, 2, out=total[:, :, number, :length])
+        out.narrow(3, first, count).copy_(rows.narrowed(total))
+    return out
+
+
+def spread_taps(source: Tensor, weights: Tensor, values: Tensor, layout: Layout) -> Tensor:
+    """[B, G, T, *out] and [B, G, C, *out] -> [B, G, C, *large]."""
+    rows = _Rows(source, layout)
+    total = torch.zeros_like(rows.source)
+    flat = total.flatten(3)
+    for first, count in rows.strips():
+        length = rows.length(count)
+        weight, value = (rows.widened(part, first, count) for part in (weights, values))
+        for number, shift in rows.shifts(first):
+            flat.narrow(3, shift, length).addcmul_(value[..., :length], weight[:, :, number, None, :length])
+    return total.to(source.dtype)
+
+
+class _Rows:
+    """The output's rows along its first axis, as wide as the source's."""
+
+    def __init__(self, source: Tensor, layout: Layout) -> None:
+        self.layout = layout
+        self.source = source.to(wide_dtype(source.dtype)).contiguous()
+        self.inner = source.shape[4:]
+        self.width = prod(self.inner)
+        self.step = max(1, _CACHED_ELEMENTS // (prod(source.shape[:3]) * self.width))
+
+    def strips(self) -> Iterator[tuple[int, int]]:
+        """First row and number of rows to work on at a time."""
+        rows = self.layout.size[0]
+        for first in range(0, rows, self.step):
+            yield first, min(self.step, rows - first)
+
+    def shifts(self, first: int) -> Iterator[tuple[int, int]]:
+        """Number of each tap, and where it begins for the strip from row ``first`` on."""
+        for number, tap in self.layout.taps():
+            begin, *rest = self.layout.start(self.source, tap)
+            shift = begin + first
+            for n, start in zip(self.inner, rest, strict=True):
+                shift = shift * n + start
+            yield number, shift
+
+    def length(self, count: int) -> int:
+        """Elements of ``count`` rows up to the last one that is needed."""
+        last = count - 1
+        for n, out in zip(self.inner, self.layout.size[1:], strict=True):
+            last = last * n + out - 1
+        return last + 1
+
+    def widened(self, values: Tensor, first: int, count: int) -> Tensor:
+        """[B, G, K, count * width]: rows of ``values`` [B, G, K, *out] with zeros up to the source's width."""
+        wide = self.source.new_zeros(*values.shape[:3], count, *self.inner)
+        self._inside(wide).copy_(values.narrow(3, first, count))
+        return wide.flatten(3)
+
+    def narrowed(self, rows: Tensor) -> Tensor:
+        """The transpose of :meth:`widened`, as a view."""
+        return self._inside(rows.unflatten(3, (-1, *self.inner)))
+
+    def _inside(self, rows: Tensor) -> Tensor:
+        for axis, out in enumerate(self.layout.size[1:]):
+            rows = rows.narrow(4 + axis, 0, out)
+        return rows

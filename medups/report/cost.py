@@ -1,0 +1,44 @@
+"""What a module costs: multiply-adds of one forward pass."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from math import prod
+from typing import Any
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+import medups.ops  # noqa: F401  registers the operators counted here
+
+_Shape = Sequence[int]
+
+
+def multiply_adds(module: nn.Module, *inputs: torch.Tensor) -> int:
+    """Multiply-adds of ``module(*inputs)`` as they are executed, by torch's flop counter.
+
+    Convolutions, matrix products, attention and sums over taps are counted; norms, activations, resizing and
+    sampling are not.
+    """
+    with FlopCounterMode(display=False, custom_mapping=_OPERATORS) as counter, torch.no_grad():
+        module(*inputs)
+    return int(counter.get_total_flops()) // 2
+
+
+def _taps(source: _Shape, other: _Shape, counts: _Shape, *_: Any, **__: Any) -> int:
+    """Two operations a tap, channel and output pixel."""
+    return 2 * prod(source[:3]) * prod(counts) * prod(other[3:])
+
+
+def _kernel_logits(around: _Shape, query: _Shape, *parameters: Any, **_: Any) -> int:
+    batch, pixels, channels = around
+    taps = parameters[5][0]
+    return 2 * batch * pixels * channels * (query[2] + channels + taps)
+
+
+_OPERATORS: dict[Any, Callable[..., int]] = {
+    torch.ops.medups.weighted_sum: _taps,
+    torch.ops.medups.dot_products: _taps,
+    torch.ops.medups.kernel_logits: _kernel_logits,
+}

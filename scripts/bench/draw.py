@@ -1,0 +1,91 @@
+"""Draw docs/benchmarks.md's tables and picture from what upsamplers.py measured.
+
+python scripts/bench/draw.py cpu.json [gpu.json ...]
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+_DOCS = Path(__file__).parents[2] / "docs"
+_MARK = ("<!-- results -->\n", "<!-- /results -->")
+
+Record = dict[str, Any]
+
+
+def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
+    for run in runs:
+        machine = run["machine"]
+        yield f"### {machine['device']}, {machine['threads']} threads\n"
+        yield (
+            f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, Python {machine['python']}; "
+            f"{machine['bandwidth'] / 1e9:.1f} GB/s copied, {machine['peak'] / 1e9:.0f} G multiply-adds/s in a matrix "
+            "product.\n"
+        )
+        groups: dict[tuple[str, str], list[Record]] = {}
+        for record in run["records"]:
+            groups.setdefault((record["setting"], record["dtype"]), []).append(record)
+        for (setting, dtype), records in groups.items():
+            yield f"**{setting}, {dtype}**\n"
+            yield from _table(records)
+            yield ""
+
+
+def _table(records: list[Record]) -> Iterator[str]:
+    yield "| method | pass | median ms (quartiles) | times the convolution | times the floor | peak MB |"
+    yield "|---|---|--:|--:|--:|--:|"
+    yardstick = {record["pass"]: record["median"] for record in records if record["method"] == "convolution"}
+    for record in records:
+        peak = "" if record["peak_bytes"] is None else f"{record['peak_bytes'] / 1e6:.0f}"
+        spread = f"{1e3 * record['low']:.1f} to {1e3 * record['high']:.1f}"
+        ratio, above = record["median"] / yardstick[record["pass"]], record["median"] / record["floor"]
+        yield (
+            f"| `{record['method']}` | {record['pass']} | {1e3 * record['median']:.1f} ({spread}) "
+            f"| {ratio:.2f} | {above:.1f} | {peak} |"
+        )
+
+
+def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
+    """Time against output elements: a slope of one is linear cost."""
+    figure, axes = plt.subplots(1, len(runs), figsize=(7 * len(runs), 5), squeeze=False)
+    for axis, run in zip(axes[0], runs, strict=True):
+        lines: dict[str, list[Record]] = {}
+        for record in run["records"]:
+            if record["setting"].startswith("series") and record["pass"] == "training":
+                lines.setdefault(record["method"], []).append(record)
+        for method, records in lines.items():
+            if method == "convolution":
+                continue
+            points = sorted((record["output_elements"], 1e3 * record["median"]) for record in records)
+            axis.loglog(*zip(*points, strict=True), marker="o", markersize=3, label=method)
+        axis.set_xlabel("output elements")
+        axis.set_ylabel("forward and backward [ms]")
+        axis.set_title(f"{run['machine']['device']}, {run['machine']['threads']} threads")
+        axis.grid(alpha=0.3, which="both")
+        axis.legend(fontsize=7)
+    figure.tight_layout()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=90)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("results", type=Path, nargs="+")
+    runs = [json.loads(path.read_text()) for path in parser.parse_args().results]
+    page = _DOCS / "benchmarks.md"
+    head, rest = page.read_text(encoding="utf-8").split(_MARK[0])
+    page.write_text(head + _MARK[0] + "\n" + "\n".join(tables(runs)) + "\n" + _MARK[1] + rest.split(_MARK[1])[1])
+    draw_series(runs, _DOCS / "pictures" / "upsampler-cost.png")
+
+
+if __name__ == "__main__":
+    main()

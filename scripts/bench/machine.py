@@ -1,0 +1,89 @@
+"""What this machine is and how fast it can be: the floor that timings are held against."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+import torch
+
+_COPY_BYTES = {"cpu": 2**28, "cuda": 2**31}
+_SQUARE = {"cpu": 2048, "cuda": 8192}
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Bandwidth in bytes and peak in multiply-adds a second, both measured, and what was measured with what."""
+
+    device: str
+    threads: int
+    torch: str
+    python: str
+    commit: str
+    date: str
+    bandwidth: float
+    peak: float
+
+    @classmethod
+    def measure(cls, device: str) -> Machine:
+        return cls(
+            device=torch.cuda.get_device_name() if device == "cuda" else _processor(),
+            threads=torch.get_num_threads(),
+            torch=torch.__version__,
+            python=platform.python_version(),
+            commit=_commit(),
+            date=date.today().isoformat(),
+            bandwidth=_bandwidth(device),
+            peak=_peak(device),
+        )
+
+    def floor(self, moved: float, multiply_adds: float) -> float:
+        """Seconds that ``moved`` bytes and so many multiply-adds take at least, done at the same time."""
+        return max(moved / self.bandwidth, multiply_adds / self.peak)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def timed(work: Callable[[], object], device: str) -> float:
+    """Seconds of one call, the device's queue included."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    began = time.perf_counter()
+    work()
+    if device == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - began
+
+
+def _bandwidth(device: str) -> float:
+    source = torch.zeros(_COPY_BYTES[device] // 4, device=device)
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / min(timed(lambda: target.copy_(source), device) for _ in range(7))
+
+
+def _peak(device: str) -> float:
+    n = _SQUARE[device]
+    a, b = torch.randn(2, n, n, device=device)
+    out = torch.empty_like(a)
+    return float(n) ** 3 / min(timed(lambda: torch.mm(a, b, out=out), device) for _ in range(7))
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":")[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    where = Path(__file__).parent
+    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=where, capture_output=True, text=True)
+    return done.stdout.strip() or "unknown"

@@ -1,0 +1,178 @@
+"""Time every upsampler against the limits of this machine.
+
+    python scripts/bench/upsamplers.py --output cpu.json                    # all methods and settings
+    python scripts/bench/upsamplers.py --methods resfu freqfusion --settings decoder --output quick.json
+    python scripts/bench/upsamplers.py --device cuda --dtypes float32 bfloat16 --output gpu.json
+    python scripts/bench/upsamplers.py --settings decoder --against CHECKOUT --output rivals.json
+    python scripts/bench/draw.py cpu.json gpu.json                          # the page and its picture
+
+All methods of a setting take turns, seven times at least, so that a noisy machine treats them alike. A 3x3
+convolution 64 -> 64 at 224 x 224 runs among them as a yardstick. ``--against`` adds the published modules found below
+a folder, after a check that they and ours give the same numbers with the same weights.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import torch
+from machine import Machine, timed
+from memory import peak_bytes
+from published import rivals
+from torch import Tensor, nn
+
+from medups.report.cost import multiply_adds
+from medups.upsamplers import Upsampled, create_upsampler, list_upsamplers
+
+_LEAST_REPEATS = 7
+_TRAINING_PASSES = 3  # forward, gradients of inputs, gradients of weights
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Channels of map and guide, size of the map, and the ratio."""
+
+    dims: int
+    channels: int
+    size: int
+    ratio: int
+    gpu_batch: int = 1
+
+    def inputs(self, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+        generator = torch.Generator().manual_seed(0)
+        batch = self.gpu_batch if device == "cuda" else 1
+        small, large = ([n] * self.dims for n in (self.size, self.size * self.ratio))
+        x, guide = (torch.randn(batch, self.channels, *size, generator=generator) for size in (small, large))
+        return x.to(device, dtype), guide.to(device, dtype)
+
+
+SETTINGS = {
+    "decoder": Setting(2, 64, 112, 2, 16),
+    "dysample": Setting(2, 256, 120, 2, 8),  # the setting of DySample's paper
+    "direct": Setting(2, 512, 28, 8, 2),
+    "volume": Setting(3, 64, 48, 2, 2),
+    **{f"series-{size}": Setting(2, 64, size, 2, 4) for size in (28, 56, 112, 224)},
+}
+
+
+class Convolution(nn.Module):
+    """The yardstick: 64 -> 64 channels, 3x3, at 224 x 224, whatever the setting."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(64, 64, 3, padding=1)
+
+    def forward(self, x: Tensor, guide: Tensor) -> Upsampled:
+        return Upsampled(self.conv(guide), guide)
+
+
+@dataclass
+class Case:
+    """One module with its inputs, ready to be run again and again."""
+
+    name: str
+    module: nn.Module
+    x: Tensor
+    guide: Tensor
+
+    def forward(self) -> None:
+        with torch.no_grad():
+            self.module(self.x, self.guide)
+
+    def training(self) -> None:
+        x, guide = self.x.detach().requires_grad_(), self.guide.detach().requires_grad_()
+        out = self.module(x, guide)
+        torch.autograd.backward([out.x, out.guide], [torch.ones_like(out.x), torch.ones_like(out.guide)])
+
+    def moved(self) -> int:
+        """Bytes of inputs and outputs: what a single pass must read and write."""
+        with torch.no_grad():
+            out = self.module(self.x, self.guide)
+        refined = 0 if out.guide is self.guide else out.guide.nbytes
+        needed = self.guide.nbytes if getattr(self.module, "needs_guide", True) else 0
+        return self.x.nbytes + needed + out.x.nbytes + refined
+
+
+def cases(
+    setting: Setting, methods: list[str], device: str, dtype: torch.dtype, against: Path | None
+) -> Iterator[Case]:
+    x, guide = setting.inputs(device, dtype)
+    if against is not None and setting.dims == 2:
+        for name, theirs, ours in rivals(against, setting.channels, setting.ratio, x, guide):
+            yield Case(f"{name} as published", theirs, x, guide)
+            yield Case(f"{name} with its options", ours, x, guide)
+    for name in methods:
+        torch.manual_seed(0)
+        module = create_upsampler(
+            name,
+            spatial_dims=setting.dims,
+            in_channels=setting.channels,
+            guide_channels=setting.channels,
+            scale_factor=setting.ratio,
+        )
+        yield Case(name, module.to(device, dtype), x, guide)
+    yardstick = Setting(2, 64, 112, 2, setting.gpu_batch)
+    yield Case("convolution", Convolution().to(device, dtype), *yardstick.inputs(device, dtype))
+
+
+def measure(
+    name: str, machine: Machine, methods: list[str], device: str, dtype: torch.dtype, repeats: int, against: Path | None
+) -> Iterator[dict[str, Any]]:
+    """One record a method and pass."""
+    these = list(cases(SETTINGS[name], methods, device, dtype, against))
+    works: list[tuple[Case, str, Callable[[], None]]] = [
+        (case, kind, work) for case in these for kind, work in (("forward", case.forward), ("training", case.training))
+    ]
+    peaks = [peak_bytes(work, device) for _, _, work in works]  # the first run also warms up
+    seconds: list[list[float]] = [[] for _ in works]
+    for turn in range(repeats):
+        for number, (_, _, work) in enumerate(works):
+            seconds[number].append(timed(work, device))
+        print(f"{name} {str(dtype).removeprefix('torch.')}: turn {turn + 1} of {repeats}", flush=True)
+    for (case, kind, _), taken, peak in zip(works, seconds, peaks, strict=True):
+        passes = 1 if kind == "forward" else _TRAINING_PASSES
+        moved, work = passes * case.moved(), passes * multiply_adds(case.module, case.x, case.guide)
+        low, median, high = quantiles(taken, n=4)
+        yield {
+            "setting": name, "method": case.name, "pass": kind, "dtype": str(dtype).removeprefix("torch."),
+            "median": median, "low": low, "high": high, "peak_bytes": peak,
+            "bytes": moved, "multiply_adds": work, "floor": machine.floor(moved, work),
+            "output_elements": case.guide[:, 0].numel() * case.x.shape[1],
+        }  # fmt: skip
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--methods", nargs="+", default=list_upsamplers(), choices=list_upsamplers())
+    parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
+    parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "float16", "bfloat16"])
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=_LEAST_REPEATS)
+    parser.add_argument("--against", type=Path, metavar="CHECKOUT")
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    if options.repeats < _LEAST_REPEATS:
+        parser.error(f"--repeats must be at least {_LEAST_REPEATS}")
+    torch.set_num_threads(options.threads)
+    machine = Machine.measure(options.device)
+    records = [
+        record
+        for name in options.settings
+        for dtype in options.dtypes
+        for record in measure(
+            name, machine, options.methods, options.device, getattr(torch, dtype), options.repeats, options.against
+        )
+    ]
+    options.output.write_text(json.dumps({"machine": machine.as_dict(), "records": records}, indent=1))
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,146 @@
+"""One picture of all upsamplers: organs of a real scan and a step edge, enlarged four times."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medups.data.canonical import Grid
+from medups.data.labels import label_set
+from medups.data.readers import on_grid_of, read_labels, read_scan
+from medups.upsamplers import create_upsampler, list_upsamplers
+
+matplotlib.use("Agg")
+from matplotlib import pyplot as plt
+
+RATIO, CROP, GUIDE = 4, 96, 8
+STEPS, BATCH = 300, 4
+ORGANS = ("liver", "left_kidney", "spleen", "stomach", "aorta", "pancreas", "right_kidney", "gallbladder")
+
+
+class Enlarge(nn.Module):
+    """Organ maps at a quarter of the size and the slice as guide; the guide is a small convolution of the slice."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.guide = nn.Sequential(
+            nn.Conv2d(1, GUIDE, 3, padding=1), nn.ReLU(), nn.Conv2d(GUIDE, GUIDE, 3, padding=1), nn.ReLU()
+        )
+        self.upsampler = create_upsampler(
+            name, spatial_dims=2, in_channels=len(ORGANS), guide_channels=GUIDE, scale_factor=RATIO
+        )
+
+    def forward(self, maps: Tensor, image: Tensor) -> Tensor:
+        return self.upsampler(maps, self.guide(image)).x
+
+
+def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
+    """Fit every upsampler on the odd slices of ``scan``; draw one even slice, a step edge and its profile."""
+    image, masks = _volumes(scan, label, labels)
+    shown = 2 * int(masks.sum((0, 2, 3)).argmax() // 2)
+    names = list_upsamplers()
+    figure, axes = plt.subplots(3, len(names) + 2, figsize=(2 * (len(names) + 2), 6.2), squeeze=False)
+    y, x = _focus(masks[:, shown])
+    window = np.s_[y : y + CROP, x : x + CROP]
+    slice_, truth = image[shown][window], masks[:, shown][:, *window]
+    edge = _edge()
+    _column(axes[:, 0], "scan and step", slice_, edge[0, 0], edge[0, 0])
+    _column(axes[:, 1], "wanted", _colour(truth), edge[0, 0], edge[0, 0])
+    for column, name in zip(axes.T[2:], names, strict=True):
+        net = Enlarge(name)
+        _fit(net, image[1::2], masks[:, 1::2])
+        net.eval()
+        with torch.no_grad():
+            whole = torch.from_numpy(masks[:, shown].copy())[None]
+            found = net(_shrink(whole), torch.from_numpy(image[shown].copy())[None, None])[0].numpy()
+            step = net(_shrink(edge.expand(1, len(ORGANS), -1, -1)), edge)[0, 0]
+        _column(column, name, _colour(found[:, *window]), step, edge[0, 0])
+    figure.tight_layout(pad=0.3)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(target, dpi=80)
+
+
+def _volumes(scan: Path, label: Path, labels: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """The scan [S, H, W] in 0 to 1 and the organs [K, S, H, W], cut to whole multiples of the ratio."""
+    source = label_set(labels)
+    volume = read_scan(scan)
+    ids = on_grid_of(read_labels(label, source), volume)
+    grid = Grid(volume.data.shape, volume.affine)
+    image, mask = grid.to_canonical(volume.data), grid.to_canonical(ids.data)
+    height, width = (n // RATIO * RATIO for n in image.shape[1:])
+    scaled = ((np.asarray(image, dtype=np.float32) + 125) / 400).clip(0, 1)
+    organs = np.stack([mask == source.id_of(organ) for organ in ORGANS]).astype(np.float32)
+    return scaled[:, :height, :width], organs[:, :, :height, :width]
+
+
+def _focus(masks: NDArray[np.float32]) -> tuple[int, int]:
+    """Corner of the crop with the most organ borders, on the coarse grid."""
+    borders = np.abs(np.diff(masks, axis=1)).sum(0)[:, :-1] + np.abs(np.diff(masks, axis=2)).sum(0)[:-1]
+    sums = F.avg_pool2d(torch.from_numpy(borders)[None], CROP, stride=RATIO)[0]
+    row, column = divmod(int(sums.argmax()), sums.shape[1])
+    return row * RATIO, column * RATIO
+
+
+def _edge() -> Tensor:
+    """A slanted step [1, 1, 64, 64]."""
+    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
+    return (columns - 30.5 > 0.3 * (rows - 32)).float()[None, None]
+
+
+def _shrink(maps: Tensor) -> Tensor:
+    return F.avg_pool2d(maps, RATIO)
+
+
+def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
+    """Bring the organ maps back from a quarter of their size, on random crops."""
+    rng = np.random.default_rng(0)
+    optimizer = torch.optim.Adam(net.parameters(), 3e-3)
+    full = np.flatnonzero(masks.sum((0, 2, 3)))
+    for _ in range(STEPS):
+        crops = list(_crops(rng, full, image, masks))
+        images = torch.stack([crop for crop, _ in crops])
+        wanted = torch.stack([organs for _, organs in crops])
+        loss = F.mse_loss(net(_shrink(wanted), images), wanted)
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+
+
+def _crops(
+    rng: np.random.Generator, full: NDArray[np.int64], image: NDArray[np.float32], masks: NDArray[np.float32]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    for _ in range(BATCH):
+        row = rng.choice(full)
+        spots = np.argwhere(masks[:, row].max(0))
+        corner = spots[rng.integers(len(spots))] - CROP // 2
+        y, x = (int(min(max(0, c), n - CROP)) for c, n in zip(corner, image.shape[1:], strict=True))
+        window = np.s_[y : y + CROP, x : x + CROP]
+        yield torch.from_numpy(image[row][window].copy())[None], torch.from_numpy(masks[:, row][:, *window].copy())
+
+
+def _colour(organs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Soft organ maps as a mix of colours."""
+    palette = matplotlib.colormaps["tab10"](np.arange(len(ORGANS)))[:, :3]
+    return np.einsum("khw,kc->hwc", organs, palette).clip(0, 1).astype(np.float32)
+
+
+def _column(column: NDArray[np.object_], name: str, picture: NDArray[np.float32], step: Tensor, edge: Tensor) -> None:
+    top, middle, bottom = column
+    top.set_title(name, fontsize=9)
+    top.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
+    middle.imshow(step, cmap="gray", vmin=-0.2, vmax=1.2, interpolation="nearest")
+    bottom.plot(edge[32].numpy(), color="0.7", linewidth=1)
+    bottom.plot(step[32].numpy(), linewidth=1)
+    bottom.set_ylim(-0.3, 1.3)
+    bottom.set_box_aspect(1)
+    for axis in column:
+        axis.set_xticks([])
+        axis.set_yticks([])

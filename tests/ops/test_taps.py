@@ -1,0 +1,70 @@
+"""The operators behind reassemble and neighbor_similarity keep torch's rules for operators."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medups.ops import neighbor_similarity, reassemble
+from medups.ops.taps import Layout
+
+SHIFTED = Layout((3, 3), (4, 6), (2, 2))  # of a map enlarged to 8 x 10
+GATHERED = Layout((2, 3), (4, 5), None)
+
+
+def operands(layout):
+    torch.manual_seed(0)
+    source = torch.randn(2, 2, 3, 8, 10, requires_grad=True)
+    indices = []
+    if layout.steps is None:
+        indices = [torch.randint(0, n, (k, m)) for n, k, m in zip((8, 10), layout.counts, layout.size, strict=True)]
+    taps = torch.randn(2, 2, layout.counts[0] * layout.counts[1], *layout.size, requires_grad=True)
+    values = torch.randn(2, 2, 3, *layout.size, requires_grad=True)
+    rest = (list(layout.counts), list(layout.size), list(layout.steps or (0, 0)), indices)
+    return source, taps, values, rest
+
+
+@pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
+def test_opcheck(layout):
+    """Schema, fake tensors, autograd registration and tracing, as torch checks them."""
+    source, taps, values, rest = operands(layout)
+    torch.library.opcheck(torch.ops.medups.weighted_sum, (source, taps, *rest))
+    torch.library.opcheck(torch.ops.medups.dot_products, (source, values, *rest))
+    plain = [value.detach() for value in (source, taps, values)]
+    torch.library.opcheck(torch.ops.medups.spread_taps, (*plain, *rest))
+
+
+@pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
+def test_sum_dot_and_spread_are_transposes(layout):
+    """<sum(s, w), v> = <s, spread(w, v)> = <w, dot(s, v)>, whatever they hold."""
+    source, taps, values, rest = (v.detach().double() if isinstance(v, torch.Tensor) else v for v in operands(layout))
+    ops = torch.ops.medups
+    first = (ops.weighted_sum(source, taps, *rest) * values).sum()
+    torch.testing.assert_close((ops.spread_taps(source, taps, values, *rest) * source).sum(), first)
+    torch.testing.assert_close((ops.dot_products(source, values, *rest) * taps).sum(), first)
+
+
+def test_uniform_weights_keep_the_slope_of_a_ramp():
+    """Three linear taps of equal weight average to the pixel's own place; only the borders clamp."""
+    for n_in, n_out in ((6, 12), (6, 15), (7, 9)):
+        ramp = torch.arange(n_in, dtype=torch.float64).expand(1, 1, 4, n_in)
+        weights = torch.full((1, 1, 9, 4, n_out), 1 / 9, dtype=torch.float64)
+        out = reassemble(ramp, weights, kernel_size=3, taps="linear")[0, 0, 2]
+        inside = slice(-(-2 * n_out // n_in), -(-2 * n_out // n_in) * -1)
+        torch.testing.assert_close(out.diff()[inside], torch.full_like(out.diff()[inside], n_in / n_out))
+
+
+def test_half_precision_is_summed_in_float32():
+    """2197 equal taps of float16: its own sum would stop at 1, where an addend is half a step."""
+    x = torch.full((1, 1, 13, 13, 13), 1.0, dtype=torch.float16)
+    weights = torch.full((1, 1, 13**3, 1, 1, 1), 2.0**-11, dtype=torch.float16)
+    out = reassemble(x, weights, kernel_size=13, border="replicate")
+    assert out.item() == pytest.approx(13**3 / 2**11, rel=1e-3)
+
+
+def test_similarity_is_the_gradient_of_reassembly():
+    torch.manual_seed(0)
+    key, query = torch.randn(1, 4, 3, 4, dtype=torch.float64), torch.randn(1, 4, 7, 9, dtype=torch.float64)
+    weights = torch.zeros(1, 1, 9, 7, 9, dtype=torch.float64, requires_grad=True)
+    (reassemble(key, weights, kernel_size=3) * query).sum().backward()
+    torch.testing.assert_close(weights.grad[:, 0], neighbor_similarity(query, key, kernel_size=3))
