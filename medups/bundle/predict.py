@@ -9,11 +9,12 @@ from pathlib import Path
 import torch
 
 from medups.bundle.model import Model, load_bundle
-from medups.data.canonical import Grid, resize_image, resized_shape
+from medups.data.canonical import Grid
 from medups.data.cases import case_key
 from medups.data.labels import write_beside
 from medups.data.nifti import Volume, write_nifti
 from medups.data.readers import case_name, find_scans, is_nifti, read_scan
+from medups.data.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.files import require_writable
 

@@ -88,31 +88,31 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _phantom(options: argparse.Namespace) -> None:
-    from medups.cli.commands import phantom
+    from medups.cli.masks import phantom
 
     phantom(options.folder, options.cases, options.seed, options.size, options.slices)
 
 
 def _train(options: argparse.Namespace) -> None:
-    from medups.cli.commands import train
+    from medups.cli.models import train
 
     train(options.overrides)
 
 
 def _baseline(options: argparse.Namespace) -> None:
-    from medups.cli.commands import baseline
+    from medups.cli.models import baseline
 
     baseline(options.overrides)
 
 
 def _predict(options: argparse.Namespace) -> None:
-    from medups.cli.commands import predict
+    from medups.cli.models import predict
 
     predict(options.model, options.input, options.output, options.cases, options.skip_existing, options.device)
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    from medups.cli.commands import evaluate
+    from medups.cli.masks import evaluate
 
     evaluate(
         options.pred, options.label, options.image, options.pred_labels, options.label_labels,
@@ -121,7 +121,7 @@ def _evaluate(options: argparse.Namespace) -> None:
 
 
 def _compare(options: argparse.Namespace) -> None:
-    from medups.cli.commands import compare
+    from medups.cli.masks import compare
 
     compare(options.folders)
 

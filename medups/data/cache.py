@@ -14,10 +14,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from medups.data.canonical import ORIENTATION, Grid, resize_image, resize_labels, resized_shape
+from medups.data.canonical import ORIENTATION, Grid
 from medups.data.cases import Case
 from medups.data.labels import LabelSet
 from medups.data.readers import on_grid_of, read_labels, read_scan
+from medups.data.resize import resize_image, resize_labels, resized_shape
 from medups.errors import InputError
 
 _FORMAT = 1

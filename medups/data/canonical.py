@@ -1,4 +1,4 @@
-"""One orientation and spacing for all scans, and the way back to each scan's own grid."""
+"""One orientation for all scans, and the way back to each scan's own grid."""
 
 from __future__ import annotations
 
@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from nibabel import orientations
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 # Axes run towards head, back and the patient's left: [slice, row, column] as a radiologist sees a slice.
 ORIENTATION = "SPL"
@@ -45,32 +43,6 @@ class Grid:
             orientations.axcodes2ornt(tuple(self.orientation)), orientations.io_orientation(self.affine)
         )
         return np.ascontiguousarray(orientations.apply_orientation(data, back))
-
-
-def resized_shape(
-    shape: tuple[int, ...], spacing: tuple[float, ...], target: tuple[float, ...] | None
-) -> tuple[int, ...]:
-    """The grid of ``target`` millimetres that covers the same extent; the same shape where target is None."""
-    if target is None:
-        return shape
-    return tuple(max(1, round(n * own / goal)) for n, own, goal in zip(shape, spacing, target, strict=True))
-
-
-def resize_image(image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[np.float32]:
-    """Linear resize over the same extent."""
-    values = np.asarray(image, dtype=np.float32)
-    if values.shape == shape:
-        return values
-    resized = F.interpolate(torch.from_numpy(values)[None, None], size=shape, mode="trilinear", align_corners=False)
-    return resized[0, 0].numpy()
-
-
-def resize_labels(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Nearest resize over the same extent."""
-    if labels.shape == shape:
-        return labels
-    resized = F.interpolate(torch.from_numpy(labels)[None, None], size=shape, mode="nearest-exact")
-    return resized[0, 0].numpy()
 
 
 def same_grid(affine: NDArray[np.float64], other: NDArray[np.float64], shape: tuple[int, ...]) -> bool:

@@ -1,8 +1,8 @@
 """Write the tables and the picture of docs/upsamplers.md anew.
 
-    python scripts/docs/upsamplers.py cost                                   # parameters and multiply-adds
-    python scripts/docs/upsamplers.py precision                              # error against float64
-    python scripts/docs/upsamplers.py picture --scan CT.nii.gz --label MASK.nii.gz --label-set totalsegmentator_v1
+    python scripts/docs/upsampler_page.py cost                                   # parameters and multiply-adds
+    python scripts/docs/upsampler_page.py precision                              # error against float64
+    python scripts/docs/upsampler_page.py picture --scan CT.nii.gz --label MASK.nii.gz --label-set totalsegmentator_v1
 
 Each command replaces what stands between its two comments in the page.
 """

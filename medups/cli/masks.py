@@ -1,21 +1,12 @@
-"""What each command does, in terms of the library."""
+"""Commands about scans and masks alone: they start without loading torch and MONAI."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import torch
-
-from medups.bundle.baseline import baseline_masks
-from medups.bundle.model import load_bundle
-from medups.bundle.predict import check, plan
-from medups.bundle.predict import predict as predict_one
-from medups.bundle.train import train_bundle
 from medups.cli.display import Terminal
-from medups.cli.settings import compose
 from medups.data.labels import LabelSet, beside, label_set, organ_names
-from medups.data.phantom import write_phantoms
 from medups.errors import InputError
 from medups.evaluation import CaseResult, find_pairs
 from medups.evaluation import evaluate as evaluate_pairs
@@ -26,39 +17,14 @@ from medups.report.tables import print_comparison, print_summary, write_results
 
 
 def phantom(folder: str, cases: int, seed: int, size: int, slices: int) -> None:
+    from medups.data.phantom import write_phantoms
+
     require_writable(folder)
     with Terminal().live() as terminal:
         update = terminal.share("phantoms")
         for number, _ in enumerate(write_phantoms(Path(folder), cases, seed, size, slices), start=1):
             update(number / cases)
         terminal.log(f"{cases} phantoms in {folder}")
-
-
-def train(overrides: Sequence[str]) -> None:
-    config = compose(overrides)
-    with Terminal().live() as terminal:
-        train_bundle(config, terminal)
-
-
-def baseline(overrides: Sequence[str]) -> None:
-    config = compose(overrides)
-    folder = Path(str(config["output"]))
-    with Terminal().live() as terminal:
-        baseline_masks(config, folder, terminal)
-        terminal.log(f"baseline masks in {folder}")
-
-
-def predict(model: str, source: str, output: str, cases: str | None, skip_existing: bool, device: str | None) -> None:
-    bundle = load_bundle(Path(model), _device(device))
-    names = None if cases is None else list(bundle.split.get(cases) or cases.split(","))
-    jobs = plan(Path(source), Path(output), names)
-    if skip_existing:
-        jobs = [job for job in jobs if not job.mask.exists()]
-    with Terminal().live() as terminal:
-        check(jobs, terminal.share("checking scans"))
-        for job in terminal.cases(jobs, "scans"):
-            predict_one(bundle, job, _device(device), terminal.share(job.scan.name))
-            terminal.log(str(job.mask))
 
 
 def evaluate(
@@ -114,14 +80,3 @@ def _label_reader(name: str | None, option: str) -> Callable[[Path], LabelSet]:
         return label_set(str(table))
 
     return read
-
-
-def _device(name: str | None) -> torch.device:
-    if name is None:
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
-    return device
