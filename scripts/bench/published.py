@@ -88,9 +88,9 @@ def rivals(folder: Path, channels: int, ratio: int, x: Tensor, guide: Tensor) ->
             load_published(ours, theirs.state_dict(), layout=published.method)
             expected = ours(x, guide)
             for one, other in zip(found, expected, strict=True):
-                error = float((one - other).abs().max() / other.abs().max())
-                if error > _AGREE:
-                    raise ValueError(f"{path}: outputs differ from ours by {error:.1e} of the greatest value")
+                apart = float((one - other).abs().max() / other.abs().max())
+                if apart > _AGREE:
+                    raise ValueError(f"{path}: outputs differ from ours by {apart:.1e} of the greatest value")
             yield published.method, rival, ours
 
 

@@ -137,12 +137,12 @@ def measure(
         print(f"{name} {str(dtype).removeprefix('torch.')}: turn {turn + 1} of {repeats}", flush=True)
     for (case, kind, _), taken, peak in zip(works, seconds, peaks, strict=True):
         passes = 1 if kind == "forward" else _TRAINING_PASSES
-        moved, work = passes * case.moved(), passes * multiply_adds(case.module, case.x, case.guide)
+        moved, operations = passes * case.moved(), passes * multiply_adds(case.module, case.x, case.guide)
         low, median, high = quantiles(taken, n=4)
         yield {
             "setting": name, "method": case.name, "pass": kind, "dtype": str(dtype).removeprefix("torch."),
             "median": median, "low": low, "high": high, "peak_bytes": peak,
-            "bytes": moved, "multiply_adds": work, "floor": machine.floor(moved, work),
+            "bytes": moved, "multiply_adds": operations, "floor": machine.floor(moved, operations),
             "output_elements": case.guide[:, 0].numel() * case.x.shape[1],
         }  # fmt: skip
 
