@@ -10,7 +10,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import medups.ops  # noqa: F401  registers the operators counted here
+import medups.ops.kernel_logits
+import medups.ops.taps  # noqa: F401  both register operators counted here
 
 _Shape = Sequence[int]
 
