@@ -21,7 +21,7 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 RATIO, CROP, GUIDE = 4, 96, 8
-STEPS, BATCH = 300, 4
+STEPS, BATCH = 100, 4
 ORGANS = ("liver", "left_kidney", "spleen", "stomach", "aorta", "pancreas", "right_kidney", "gallbladder")
 
 
@@ -55,6 +55,7 @@ def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
     _column(axes[:, 0], "scan and step", slice_, edge[0, 0], edge[0, 0])
     _column(axes[:, 1], "wanted", _colour(truth), edge[0, 0], edge[0, 0])
     for column, name in zip(axes.T[2:], names, strict=True):
+        print(f"fitting {name}", flush=True)
         net = Enlarge(name)
         _fit(net, image[1::2], masks[:, 1::2])
         net.eval()
@@ -100,7 +101,9 @@ def _shrink(maps: Tensor) -> Tensor:
 
 
 def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
-    """Bring the organ maps back from a quarter of their size, on random crops."""
+    """Bring the organ maps back from a quarter of their size, on random crops, where there is something to learn."""
+    if not list(net.upsampler.parameters()):
+        return
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     full = np.flatnonzero(masks.sum((0, 2, 3)))

@@ -48,4 +48,5 @@ def _run(module: nn.Module, x: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _relative(found: Tensor, exact: Tensor) -> float:
-    return float((found.cpu().double() - exact.cpu()).abs().max() / exact.abs().max())
+    found, exact = found.detach().cpu().double(), exact.detach().cpu()
+    return float((found - exact).abs().max() / exact.abs().max())

@@ -69,7 +69,7 @@ def test_another_configuration_does_not_resume(run, capsys):
     _, recipe = run
     assert medups("train", *recipe, "training.optimizer.lr=0.5") == 2
     error = capsys.readouterr().err
-    assert "training.optimizer.lr: 0.004 then, 0.5 now" in error
+    assert "training.optimizer.lr: 0.003 then, 0.5 now" in error
 
 
 def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
