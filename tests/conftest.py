@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import zlib
@@ -44,6 +45,13 @@ def golden() -> Any:
         return Golden(path)
 
     return read
+
+
+@pytest.fixture(scope="session")
+def opcheck() -> Any:
+    """torch's own checks of an operator but for its tracing, which the contract's compilation covers."""
+    checks = ("test_schema", "test_autograd_registration", "test_faketensor")
+    return functools.partial(torch.library.opcheck, test_utils=checks)
 
 
 @pytest.fixture(scope="session")

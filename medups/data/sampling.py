@@ -40,27 +40,38 @@ class Slices:
         self.balanced = balanced
         self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
-        self._of_organ: dict[int, list[tuple[int, int]]] = {}
-        if balanced:
-            for number, row in self.index:
-                for organ in np.flatnonzero(np.bincount(cases[number].label[row].ravel())):
-                    self._of_organ.setdefault(int(organ), []).append((number, row))
-            self._of_organ.pop(0, None)
+        self._of_organ = self._slices_of_organs() if balanced else []
 
     def __len__(self) -> int:
         return len(self.index)
 
     def read(self, n: int, seed: int) -> Arrays:
+        number, row = self._balanced(n, seed) or self._in_order(n, seed)
+        return self.cases[number].image[row], self.cases[number].label[row]
+
+    def _slices_of_organs(self) -> list[list[tuple[int, int]]]:
+        slices: dict[int, list[tuple[int, int]]] = {}
+        for number, row in self.index:
+            for organ in np.flatnonzero(np.bincount(self.cases[number].label[row].ravel())):
+                slices.setdefault(int(organ), []).append((number, row))
+        slices.pop(0, None)  # the background
+        return list(slices.values())
+
+    def _balanced(self, n: int, seed: int) -> tuple[int, int] | None:
+        """The slice of an organ, or None where sample ``n`` is one of those in order."""
+        if not self._of_organ:
+            return None
         rng = generator(seed, n, stream=5)
-        if self._of_organ and rng.random() < self.balanced:
-            slices = self._of_organ[list(self._of_organ)[rng.integers(len(self._of_organ))]]
-            number, row = slices[rng.integers(len(slices))]
-            return self.cases[number].image[row], self.cases[number].label[row]
+        if rng.random() >= self.balanced:
+            return None
+        slices = self._of_organ[rng.integers(len(self._of_organ))]
+        return slices[rng.integers(len(slices))]
+
+    def _in_order(self, n: int, seed: int) -> tuple[int, int]:
         epoch, position = divmod(n, len(self.index))
         if self._order is None or self._order[0] != (seed, epoch):
             self._order = (seed, epoch), generator(seed, epoch, stream=1).permutation(len(self.index))
-        number, row = self.index[self._order[1][position]]
-        return self.cases[number].image[row], self.cases[number].label[row]
+        return self.index[self._order[1][position]]
 
 
 class Patches:

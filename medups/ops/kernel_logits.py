@@ -14,8 +14,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.dtypes import wide_dtype
-
-_CACHED_ELEMENTS = 2**17
+from medups.ops.taps_cpu import CACHED_ELEMENTS
 
 
 def kernel_logits(
@@ -50,10 +49,12 @@ def kernel_logits(
     centre, mix, mix_bias, norm_weight, norm_bias, weight, bias = (
         value.to(dtype) for value in (centre, mix, mix_bias, norm_weight, norm_bias, weight, bias)
     )
-    layers = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
     if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
-        out = _plain(*layers, norm_groups, eps)
+        hidden = F.relu(F.linear(F.relu(rows - F.linear(queries, centre)), mix, mix_bias))
+        normed = F.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
+        out = F.linear(normed.transpose(1, 2), weight, bias)
     else:
+        layers = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
         out = _kernel_logits(*layers, norm_groups, eps)[0]
     return out.unflatten(1, size).movedim(-1, 1)
 
@@ -61,24 +62,6 @@ def kernel_logits(
 def block_diagonal(weight: Tensor, groups: int) -> Tensor:
     """The matrix [M, C] of a 1x1 convolution in groups, from its weights [M, C // groups]."""
     return torch.block_diag(*weight.chunk(groups)) if groups > 1 else weight
-
-
-def _plain(
-    around: Tensor,
-    query: Tensor,
-    centre: Tensor,
-    mix: Tensor,
-    mix_bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    norm_groups: int,
-    eps: float,
-) -> Tensor:
-    hidden = F.relu(F.linear(F.relu(around - F.linear(query, centre)), mix, mix_bias))
-    normed = F.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
-    return F.linear(normed.transpose(1, 2), weight, bias)
 
 
 @torch.library.custom_op("medups::kernel_logits", mutates_args=())
@@ -209,7 +192,7 @@ _kernel_logits.register_autograd(_backward, setup_context=_save)
 def _parts(rows: Tensor) -> Iterator[tuple[int, slice]]:
     """Samples and rows to work on at a time: on a CPU as many as its cache holds."""
     batch, pixels, channels = rows.shape
-    step = max(1, _CACHED_ELEMENTS // channels) if rows.device.type == "cpu" else max(1, pixels)
+    step = max(1, CACHED_ELEMENTS // channels) if rows.device.type == "cpu" else max(1, pixels)
     for sample in range(batch):
         for begin in range(0, pixels, step):
             yield sample, slice(begin, min(begin + step, pixels))

@@ -10,7 +10,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.grid import LINEAR_MODES, linear_position
-from medups.ops.taps import Layout, weighted_sum
+from medups.ops.layout import Layout
+from medups.ops.taps import weighted_sum
 
 TapMode = Literal["nearest", "linear"]
 Border = Literal["zeros", "reflect", "replicate"]

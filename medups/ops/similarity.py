@@ -9,8 +9,9 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.dtypes import wide_dtype
+from medups.ops.layout import Layout
 from medups.ops.reassemble import enlarged, nearest_indices, whole_steps
-from medups.ops.taps import Layout, dot_products
+from medups.ops.taps import dot_products
 
 Metric = Literal["dot", "cosine"]
 _EPS = 1e-8  # of the norms in a cosine, as in torch.nn.functional.cosine_similarity

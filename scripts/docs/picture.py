@@ -21,7 +21,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 RATIO, CROP, GUIDE = 4, 96, 8
-STEPS, BATCH = 100, 4
+SIZE = 64  # of the step
+STEPS, BATCH = 200, 4
+COLUMNS = 8
 ORGANS = ("liver", "left_kidney", "spleen", "stomach", "aorta", "pancreas", "right_kidney", "gallbladder")
 
 
@@ -45,16 +47,21 @@ class Enlarge(nn.Module):
 def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
     """Fit every upsampler on the odd slices of ``scan``; draw one even slice, a step edge and its profile."""
     image, masks = _volumes(scan, label, labels)
-    shown = 2 * int(masks.sum((0, 2, 3)).argmax() // 2)
+    pixels = masks.sum((2, 3))
+    shown = 2 * int(((pixels > 0).sum(0) + pixels.sum(0) / pixels.sum())[::2].argmax())  # most organs, then largest
     names = list_upsamplers()
-    figure, axes = plt.subplots(3, len(names) + 2, figsize=(2 * (len(names) + 2), 6.2), squeeze=False)
+    blocks = -(-(len(names) + 2) // COLUMNS)
+    figure, axes = plt.subplots(3 * blocks, COLUMNS, figsize=(1.6 * COLUMNS, 5 * blocks), squeeze=False)
+    columns = [axes[3 * block : 3 * block + 3, at] for block in range(blocks) for at in range(COLUMNS)]
+    for axis in axes.flat:
+        axis.set_axis_off()
     y, x = _focus(masks[:, shown])
     window = np.s_[y : y + CROP, x : x + CROP]
     slice_, truth = image[shown][window], masks[:, shown][:, *window]
-    edge = _edge()
-    _column(axes[:, 0], "scan and step", slice_, edge[0, 0], edge[0, 0])
-    _column(axes[:, 1], "wanted", _colour(truth), edge[0, 0], edge[0, 0])
-    for column, name in zip(axes.T[2:], names, strict=True):
+    edge = _edge(SIZE / 2 - 1.5, 0.3)
+    _column(columns[0], "scan and step", slice_, edge[0, 0], edge[0, 0])
+    _column(columns[1], "wanted", _colour(truth), edge[0, 0], edge[0, 0])
+    for column, name in zip(columns[2:], names, strict=False):
         print(f"fitting {name}", flush=True)
         net = Enlarge(name)
         _fit(net, image[1::2], masks[:, 1::2])
@@ -64,7 +71,7 @@ def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
             found = net(_shrink(whole), torch.from_numpy(image[shown].copy())[None, None])[0].numpy()
             step = net(_shrink(edge.expand(1, len(ORGANS), -1, -1)), edge)[0, 0]
         _column(column, name, _colour(found[:, *window]), step, edge[0, 0])
-    figure.tight_layout(pad=0.3)
+    figure.tight_layout(pad=0.3, h_pad=1)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=80)
 
@@ -90,10 +97,10 @@ def _focus(masks: NDArray[np.float32]) -> tuple[int, int]:
     return row * RATIO, column * RATIO
 
 
-def _edge() -> Tensor:
-    """A slanted step [1, 1, 64, 64]."""
-    rows, columns = torch.meshgrid(torch.arange(64.0), torch.arange(64.0), indexing="ij")
-    return (columns - 30.5 > 0.3 * (rows - 32)).float()[None, None]
+def _edge(place: float, slope: float) -> Tensor:
+    """A slanted step [1, 1, SIZE, SIZE]."""
+    rows, columns = torch.meshgrid(torch.arange(SIZE), torch.arange(SIZE), indexing="ij")
+    return (columns - place > slope * (rows - SIZE / 2)).float()[None, None]
 
 
 def _shrink(maps: Tensor) -> Tensor:
@@ -101,16 +108,18 @@ def _shrink(maps: Tensor) -> Tensor:
 
 
 def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
-    """Bring the organ maps back from a quarter of their size, on random crops, where there is something to learn."""
+    """Bring organ maps and steps back from a quarter of their size, where there is something to learn."""
     if not list(net.upsampler.parameters()):
         return
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
     full = np.flatnonzero(masks.sum((0, 2, 3)))
-    for _ in range(STEPS):
-        crops = list(_crops(rng, full, image, masks))
-        images = torch.stack([crop for crop, _ in crops])
-        wanted = torch.stack([organs for _, organs in crops])
+    for step in range(STEPS):
+        if step % 2:
+            images = torch.cat([_edge(rng.uniform(0.2, 0.8) * SIZE, rng.uniform(-1, 1)) for _ in range(BATCH)])
+            wanted = images.expand(-1, len(ORGANS), -1, -1)
+        else:
+            images, wanted = (torch.stack(maps) for maps in zip(*_crops(rng, full, image, masks), strict=True))
         loss = F.mse_loss(net(_shrink(wanted), images), wanted)
         optimizer.zero_grad()
         loss.backward()
@@ -140,10 +149,11 @@ def _column(column: NDArray[np.object_], name: str, picture: NDArray[np.float32]
     top.set_title(name, fontsize=9)
     top.imshow(picture, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     middle.imshow(step, cmap="gray", vmin=-0.2, vmax=1.2, interpolation="nearest")
-    bottom.plot(edge[32].numpy(), color="0.7", linewidth=1)
-    bottom.plot(step[32].numpy(), linewidth=1)
+    bottom.plot(edge[SIZE // 2].numpy(), color="0.7", linewidth=1)
+    bottom.plot(step[SIZE // 2].numpy(), linewidth=1)
     bottom.set_ylim(-0.3, 1.3)
     bottom.set_box_aspect(1)
     for axis in column:
+        axis.set_axis_on()
         axis.set_xticks([])
         axis.set_yticks([])

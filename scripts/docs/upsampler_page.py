@@ -4,30 +4,21 @@
     python scripts/docs/upsampler_page.py precision                              # error against float64
     python scripts/docs/upsampler_page.py picture --scan CT.nii.gz --label MASK.nii.gz --label-set totalsegmentator_v1
 
-Each command replaces what stands between its two comments in the page.
+`cost` and `precision` replace their table in the page, `picture` the file that it shows.
 """
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
 from cost import cost_table
+from page import DOCS, replace_section
 from picture import draw
 from precision import precision_table
 
-_DOCS = Path(__file__).parents[2] / "docs"
-PAGE = _DOCS / "upsamplers.md"
-PICTURE = _DOCS / "pictures" / "upsamplers.png"
-
-
-def replace_section(page: Path, name: str, lines: Iterator[str]) -> None:
-    """Put ``lines`` between ``<!-- name -->`` and ``<!-- /name -->``."""
-    text = page.read_text(encoding="utf-8")
-    begin, end = f"<!-- {name} -->\n", f"<!-- /{name} -->"
-    head, rest = text.split(begin)
-    page.write_text(head + begin + "\n" + "\n".join(lines) + "\n\n" + end + rest.split(end)[1], encoding="utf-8")
+PAGE = DOCS / "upsamplers.md"
+PICTURE = DOCS / "pictures" / "upsamplers.png"
 
 
 def main() -> None:

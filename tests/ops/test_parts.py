@@ -15,9 +15,6 @@ from medups.ops.kernel_logits import kernel_logits
 torch.set_default_dtype(torch.float32)
 
 
-CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
-
-
 def double(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
@@ -125,10 +122,10 @@ def test_kernel_logits_keep_their_statistics_far_from_zero():
     assert (found.double() - exact).abs().max() < 2e-3 * exact.abs().max()
 
 
-def test_kernel_logits_opcheck():
+def test_kernel_logits_opcheck(opcheck):
     around, query, *rest = logit_layers(2, 8, 4, 9, 6, dtype=torch.float32)
     rows = [value.detach().transpose(1, 2).contiguous().requires_grad_() for value in (around, query)]
-    torch.library.opcheck(torch.ops.medups.kernel_logits, (*rows, *rest, 2, 1e-5), test_utils=CHECKS)
+    opcheck(torch.ops.medups.kernel_logits, (*rows, *rest, 2, 1e-5))
 
 
 def test_gradients():

@@ -6,13 +6,10 @@ import pytest
 import torch
 
 from medups.ops import neighbor_similarity, reassemble
-from medups.ops.taps import Layout
+from medups.ops.layout import Layout
 
 SHIFTED = Layout((3, 3), (4, 6), (2, 2))  # of a map enlarged to 8 x 10
 GATHERED = Layout((2, 3), (4, 5), None)
-
-
-CHECKS = ("test_schema", "test_autograd_registration", "test_faketensor")
 
 
 def operands(layout):
@@ -28,13 +25,13 @@ def operands(layout):
 
 
 @pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
-def test_opcheck(layout):
+def test_opcheck(layout, opcheck):
     """Schema, autograd registration and fake tensors as torch checks them; tracing is the contract's test_compile."""
     source, taps, values, rest = operands(layout)
-    torch.library.opcheck(torch.ops.medups.weighted_sum, (source, taps, *rest), test_utils=CHECKS)
-    torch.library.opcheck(torch.ops.medups.dot_products, (source, values, *rest), test_utils=CHECKS)
+    opcheck(torch.ops.medups.weighted_sum, (source, taps, *rest))
+    opcheck(torch.ops.medups.dot_products, (source, values, *rest))
     plain = [value.detach() for value in (source, taps, values)]
-    torch.library.opcheck(torch.ops.medups.spread_taps, (*plain, *rest), test_utils=CHECKS)
+    opcheck(torch.ops.medups.spread_taps, (*plain, *rest))
 
 
 @pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])

@@ -1,6 +1,6 @@
-"""Draw docs/benchmarks.md's tables and picture from what upsamplers.py measured.
+"""Draw docs/benchmarks.md's tables and picture from what scripts/bench/upsamplers.py measured.
 
-python scripts/bench/draw.py cpu.json [gpu.json ...]
+python scripts/docs/benchmark_page.py cpu.json [gpu.json ...]
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import matplotlib
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
-
-_DOCS = Path(__file__).parents[2] / "docs"
-_MARK = ("<!-- results -->\n", "<!-- /results -->")
+from page import DOCS, replace_section
 
 Record = dict[str, Any]
 
@@ -81,10 +79,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+")
     runs = [json.loads(path.read_text()) for path in parser.parse_args().results]
-    page = _DOCS / "benchmarks.md"
-    head, rest = page.read_text(encoding="utf-8").split(_MARK[0])
-    page.write_text(head + _MARK[0] + "\n" + "\n".join(tables(runs)) + "\n" + _MARK[1] + rest.split(_MARK[1])[1])
-    draw_series(runs, _DOCS / "pictures" / "upsampler-cost.png")
+    replace_section(DOCS / "benchmarks.md", "results", tables(runs))
+    draw_series(runs, DOCS / "pictures" / "upsampler-cost.png")
 
 
 if __name__ == "__main__":
