@@ -13,6 +13,9 @@ import numpy as np
 import pytest
 import torch
 
+if not torch.cuda.is_available():
+    os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter; read where Triton is imported
+
 SHARED = Path(os.environ.get("MEDUPS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

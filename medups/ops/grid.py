@@ -14,7 +14,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.backend import choose_backend
+
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
+CONVS = {2: F.conv2d, 3: F.conv3d}
 
 
 def linear_position(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -32,6 +35,24 @@ def tap_inside(n_in: int, n_out: int, kernel_size: int, device: torch.device) ->
     return (position >= 0) & (position < 2 * n_out * n_in)
 
 
+def nearest_taps(
+    n_in: int, n_out: int, kernel_size: int, border: str, device: torch.device, dilation: int = 1
+) -> Tensor:
+    """[kernel_size, n_out] int64: the pixel that tap ``t`` of pixel ``p`` reads, -1 where it reads none.
+
+    Taps lie ``dilation`` pixels apart around ``floor(p * n_in / n_out)``; beyond the map they read by ``border``,
+    ``zeros``, ``reflect`` or ``replicate``.
+    """
+    taps = dilation * (torch.arange(kernel_size, device=device) - kernel_size // 2)
+    index = torch.arange(n_out, device=device) * n_in // n_out + taps[:, None]
+    if border == "zeros":
+        return torch.where((index >= 0) & (index < n_in), index, -1)
+    if border == "reflect" and n_in > 1:
+        period = 2 * (n_in - 1)
+        index = (n_in - 1) - ((index % period) - (n_in - 1)).abs()
+    return index.clamp(0, n_in - 1)
+
+
 def read_linear(x: Tensor, axis: int, floor: Tensor, fraction: Tensor) -> Tensor:
     """Values of ``x`` along ``axis`` at ``floor + fraction``, linear between pixels; indices are clamped."""
     last = x.shape[axis] - 1
@@ -42,11 +63,44 @@ def read_linear(x: Tensor, axis: int, floor: Tensor, fraction: Tensor) -> Tensor
     return torch.lerp(below, above, fraction.to(x.dtype).reshape(shape))
 
 
-def resize_linear(x: Tensor, size: Sequence[int]) -> Tensor:
-    """``x`` [B, C, *in] linearly resized to ``size``, pixel centres aligned (align_corners=False)."""
-    if tuple(x.shape[2:]) == tuple(size):
+def resize_linear(x: Tensor, size: Sequence[int], *, margin: int = 0, step: int = 1) -> Tensor:
+    """``x`` [B, C, *in] linearly resized to ``size``, pixel centres aligned (align_corners=False).
+
+    Args:
+        margin: pixels at both ends of each axis that lie beyond the map, and are read where interpolation needs them.
+        step: make only every ``step``-th pixel from the first, ``max(1, n // step)`` of them along each axis.
+    """
+    if tuple(x.shape[2:]) == tuple(size) and margin == 0 and step == 1:
         return x
-    return F.interpolate(x, size=tuple(size), mode=LINEAR_MODES[x.ndim - 2], align_corners=False)
+    if choose_backend(None, x) == "triton":
+        from medups.ops.gpu import taps  # not before it is needed: it imports Triton
+
+        return taps.resize(x, size, margin, step)
+    mode = LINEAR_MODES[len(size)]
+    if margin == 0 and step == 1:
+        return F.interpolate(x, size=tuple(size), mode=mode, align_corners=False)
+    n_in = [n - 2 * margin for n in x.shape[2:]]
+    ratios = [out // max(1, n) for n, out in zip(n_in, size, strict=True)]
+    if step == 1 and all(ratio * n == out for ratio, n, out in zip(ratios, n_in, size, strict=True)):
+        large = F.interpolate(x, scale_factor=[float(ratio) for ratio in ratios], mode=mode)
+        return crop(large, [ratio * margin for ratio in ratios])
+    for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
+        floor, fraction = linear_position(n, out, x.device, x.dtype)
+        kept = slice(0, max(1, out // step) * step, step)
+        x = read_linear(x, 2 + axis, floor[kept] + margin, fraction[kept])
+    return x
+
+
+def pad_replicate(x: Tensor, pad: Sequence[int]) -> Tensor:
+    """``x`` [B, C, *in] with ``pad`` more pixels at both ends of each axis, like those at its border."""
+    if not x.is_cuda:
+        return F.pad(x, [amount for one in reversed(pad) for amount in (one, one)], mode="replicate")
+    for axis, amount in enumerate(pad):  # torch adds up the gradient of its own padding in no fixed order
+        shape = list(x.shape)
+        shape[2 + axis] = amount
+        ends = (x.narrow(2 + axis, place, 1).expand(shape) for place in (0, x.shape[2 + axis] - 1))
+        x = torch.cat([next(ends), x, next(ends)], 2 + axis)
+    return x
 
 
 def crop(x: Tensor, margins: Sequence[int]) -> Tensor:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.backend import choose_backend
 from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import resize_linear
 
@@ -49,6 +50,10 @@ class _BoxSum(torch.autograd.Function):
 
 def _window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
     """Sums of 1, 2, 4, ... pixels, each of two of the one before; those that make up the width are added."""
+    if choose_backend(None, x) == "triton":
+        from medups.ops.gpu.window import window_sum  # not before it is needed: it imports Triton
+
+        return window_sum(x, axis, radius)
     n, width = x.shape[axis], 2 * radius + 1
     margins = [0] * (2 * (x.ndim - 1 - axis)) + [radius, radius]
     window, total = F.pad(x, margins), None

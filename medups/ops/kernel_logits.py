@@ -34,7 +34,8 @@ def kernel_logits(
     """``weight @ group_norm(relu(mix @ relu(around - centre @ query) + mix_bias)) + bias`` at each pixel.
 
     Args:
-        around: [B, M, *size], what the key's neighbourhood gives; channels_last saves a copy.
+        around: [B, M, *size], what the key's neighbourhood gives; channels_last saves a copy. Where no gradient is
+            needed its memory is used for what comes next, so its values are lost.
         query: [B, E, *size].
         centre: [M, E].
         mix: [M, M], mix_bias: [M].
@@ -55,7 +56,10 @@ def kernel_logits(
         out = F.linear(normed.transpose(1, 2), weight, bias)
     else:
         layers = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
-        out = _kernel_logits(*layers, norm_groups, eps)[0]
+        if torch.is_grad_enabled() and any(value.requires_grad for value in layers):
+            out = _kernel_logits(*layers, norm_groups, eps)[0]
+        else:
+            out = _kernel_logits_in_place(*layers, norm_groups, eps)
     return out.unflatten(1, size).movedim(-1, 1)
 
 
@@ -79,9 +83,53 @@ def _kernel_logits(
     eps: float,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits [B, N, K], and what the gradient needs: the hidden map [B, N, M], mean and deviation [B, groups]."""
+    layers = around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
+    hidden = torch.empty_like(around)
+    out, mean, rstd = _logits(hidden, *layers, norm_groups, eps)
+    return out, hidden, mean, rstd
+
+
+@torch.library.custom_op("medups::kernel_logits_in_place", mutates_args=("around",))
+def _kernel_logits_in_place(
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    mix_bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    norm_groups: int,
+    eps: float,
+) -> Tensor:
+    """The logits alone; leaves the hidden map in ``around``."""
+    layers = around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
+    return _logits(around, *layers, norm_groups, eps)[0]
+
+
+@_kernel_logits_in_place.register_fake
+def _(around: Tensor, *rest: Any) -> Tensor:
+    return around.new_empty(*around.shape[:2], rest[6].shape[0])
+
+
+def _logits(
+    hidden: Tensor,
+    around: Tensor,
+    query: Tensor,
+    centre: Tensor,
+    mix: Tensor,
+    mix_bias: Tensor,
+    norm_weight: Tensor,
+    norm_bias: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    norm_groups: int,
+    eps: float,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, mean and deviation; fills ``hidden``, which may be ``around``."""
     batch, pixels, channels = around.shape
     wide = wide_dtype(around.dtype)
-    hidden = torch.empty_like(around)
     mean, variance = around.new_zeros(2, batch, channels, dtype=wide)
     for sample, part in _parts(around):
         row = hidden[sample, part]
@@ -100,7 +148,7 @@ def _kernel_logits(
     offset = bias + (weight * shift[:, None]).sum(2)
     folded = (weight * scale[:, None]).to(around.dtype)
     out = torch.baddbmm(offset[:, None].to(around.dtype), hidden, folded.transpose(1, 2))
-    return out, hidden, group_mean, rstd
+    return out, group_mean, rstd
 
 
 @_kernel_logits.register_fake

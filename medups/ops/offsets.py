@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.backend import choose_backend
 from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import linear_position
 
@@ -42,12 +43,14 @@ def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:
         floor, fraction = linear_position(n_in[axis], n_out[axis], x.device, wide)
         base = (floor + fraction).reshape([-1 if a == axis else 1 for a in range(dims)])
         positions.append((base + shifts[:, axis]).clamp(0, n_in[axis] - 1))
-    grouped = x.reshape(batch * groups, channels // groups, *n_in).to(wide)
+    grouped = x.reshape(batch * groups, channels // groups, *n_in)
     flat = [position.flatten(0, 1) for position in positions]
-    if torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export() or not x.numel():
-        sampled = _gather(grouped, flat)
+    if not x.numel() or choose_backend(None, x) == "triton":
+        sampled = _by_corners(grouped, flat)
+    elif torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
+        sampled = _by_corners(grouped.to(wide), flat)  # GridSample is unreliable in exported graphs
     else:
-        sampled = _grid_sample(grouped, flat)
+        sampled = _grid_sample(grouped.to(wide), flat)
     return sampled.reshape(batch, channels, *n_out).to(x.dtype)
 
 
@@ -57,19 +60,31 @@ def _grid_sample(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
     return F.grid_sample(x, torch.stack(scaled[::-1], -1), mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _gather(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
-    """The same by gathering the corners: what exported graphs hold, since GridSample is unreliable there."""
-    sizes = x.shape[2:]
+def _by_corners(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
+    """The same by reading the pixels around each position."""
+    corners = list(_corners(positions, x.shape[2:]))
     flat = x.flatten(2)
+    if choose_backend(None, x) == "triton":
+        from medups.ops.gpu.sampling import sample  # not before it is needed: it imports Triton
+
+        cells, shares = (torch.stack([part.flatten(1) for part in parts], 1) for parts in zip(*corners, strict=True))
+        return sample(flat, cells, shares)
     total = torch.zeros((), dtype=x.dtype, device=x.device)
+    for cell, share in corners:
+        read = flat.gather(2, cell.flatten(1)[:, None].expand(-1, x.shape[1], -1))
+        total = total + read.unflatten(2, positions[0].shape[1:]) * share[:, None]
+    return total
+
+
+def _corners(positions: Sequence[Tensor], sizes: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
+    """The pixels around each position: number in the flattened map, and share."""
     floors = [position.detach().floor() for position in positions]
     for corner in range(2 ** len(sizes)):
-        index, weight = torch.zeros((), dtype=torch.int64, device=x.device), torch.ones((), device=x.device)
+        cell = torch.zeros((), dtype=torch.int64, device=positions[0].device)
+        share = torch.ones((), device=positions[0].device)
         for axis, (n, position, floor) in enumerate(zip(sizes, positions, floors, strict=True)):
             upper = corner >> axis & 1
-            share = position - floor
-            weight = weight * (share if upper else 1 - share)
-            index = index * n + (floor.long() + upper).clamp(max=n - 1)
-        read = flat.gather(2, index.flatten(1)[:, None].expand(-1, x.shape[1], -1))
-        total = total + read.unflatten(2, positions[0].shape[1:]) * weight[:, None]
-    return total
+            part = position - floor
+            share = share * (part if upper else 1 - part)
+            cell = cell * n + (floor.long() + upper).clamp(max=n - 1)
+        yield cell, share

@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn import functional as F
 
-from medups.ops.grid import LINEAR_MODES, crop, linear_position, read_linear
-
-_CONVS = {2: F.conv2d, 3: F.conv3d}
+from medups.ops.grid import CONVS, pad_replicate, resize_linear
 
 
 def paired_difference_conv(
@@ -41,7 +38,7 @@ def paired_difference_conv(
     """
     around = key_neighbourhood(key, query, weight, bias, dilation, groups)
     centre = weight.sum(tuple(range(2, weight.ndim)), keepdim=True)
-    return around - _CONVS[key.ndim - 2](query, centre, groups=groups)
+    return around - CONVS[key.ndim - 2](query, centre, groups=groups)
 
 
 def key_neighbourhood(
@@ -50,31 +47,14 @@ def key_neighbourhood(
     """The part of :func:`paired_difference_conv` that keys give: a convolution at each query pixel."""
     dims = key.ndim - 2
     size, kernel = query.shape[2:], weight.shape[2:]
-    if dims not in _CONVS or key.shape[:2] != query.shape[:2]:
+    if dims not in CONVS or key.shape[:2] != query.shape[:2]:
         raise ValueError(f"paired_difference_conv: key {tuple(key.shape)} and query {tuple(query.shape)} do not fit")
     if any(k % 2 == 0 for k in kernel):
         raise ValueError(f"paired_difference_conv: kernel must be odd, got {tuple(kernel)}")
-    conv = _CONVS[dims]
+    conv = CONVS[dims]
     if key.shape == query.shape:
         steps = [dilation] * dims if isinstance(dilation, int) else list(dilation)
         pad = [step * (k // 2) for step, k in zip(steps, kernel, strict=True)]
-        return conv(_replicate(key, pad), weight, bias, dilation=steps, groups=groups)
-    around = conv(_replicate(key, [k // 2 + 1 for k in kernel]), weight, bias, groups=groups)
-    return _resize_inner(around, size)
-
-
-def _resize_inner(x: Tensor, size: Sequence[int]) -> Tensor:
-    """Linear resize to ``size`` of what lies inside a border of one pixel; the border is read where it is needed."""
-    n_in = [n - 2 for n in x.shape[2:]]
-    steps = [out // max(1, n) for n, out in zip(n_in, size, strict=True)]
-    if all(step * n == out for step, n, out in zip(steps, n_in, size, strict=True)):
-        large = F.interpolate(x, scale_factor=[float(step) for step in steps], mode=LINEAR_MODES[len(size)])
-        return crop(large, steps)
-    for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
-        floor, fraction = linear_position(n, out, x.device, x.dtype)
-        x = read_linear(x, 2 + axis, floor + 1, fraction)
-    return x
-
-
-def _replicate(x: Tensor, pad: Sequence[int]) -> Tensor:
-    return F.pad(x, [amount for one in reversed(pad) for amount in (one, one)], mode="replicate")
+        return conv(pad_replicate(key, pad), weight, bias, dilation=steps, groups=groups)
+    around = conv(pad_replicate(key, [k // 2 + 1 for k in kernel]), weight, bias, groups=groups)
+    return resize_linear(around, size, margin=1)

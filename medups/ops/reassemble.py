@@ -9,7 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.grid import LINEAR_MODES, linear_position
+from medups.ops.backend import Backend, choose_backend
+from medups.ops.grid import LINEAR_MODES, linear_position, nearest_taps
 from medups.ops.layout import Layout
 from medups.ops.taps import weighted_sum
 
@@ -24,6 +25,8 @@ def reassemble(
     kernel_size: int,
     taps: TapMode = "nearest",
     border: Border = "zeros",
+    softmax: bool = False,
+    backend: Backend | None = None,
 ) -> Tensor:
     """Sum ``kernel_size**d`` taps of ``x`` around each output pixel, weighted by that pixel's own kernel.
 
@@ -35,12 +38,14 @@ def reassemble(
             one input pixel apart around ``(p + 1/2) * in / out - 1/2``, read by linear interpolation, each
             clamped to the grid, so ``border`` is not used.
         border: what ``nearest`` taps outside the grid read.
+        softmax: ``weights`` are logits, of which the softmax over the taps is used.
+        backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
         [B, C, *out] in the dtype of ``x``; sums are taken in float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit, an even kernel, unknown ``taps`` or ``border``.
+        ValueError: shapes that do not fit, an even kernel, unknown ``taps`` or ``border``, a backend that cannot run.
 
     At whole ratios ``x`` is enlarged once and each tap is a shifted view of it. At other ratios taps are
     gathered; the linear form then uses an exact identity: ``K**d`` interpolated taps equal ``(K+1)**d`` pixel
@@ -50,6 +55,14 @@ def reassemble(
     batch, channels, *n_in = x.shape
     n_out = tuple(weights.shape[3:])
     groups = weights.shape[1]
+    chosen = choose_backend(backend, x, weights)
+    if chosen == "triton":
+        from medups.ops.gpu import taps as gpu  # not before it is needed: it imports Triton
+
+        grouped = x.reshape(batch, groups, channels // groups, *n_in)
+        return gpu.reassemble(grouped, weights, kernel_size, taps == "linear", border, softmax).flatten(1, 2)
+    if softmax:
+        weights = torch.softmax(weights, 2)
     steps = whole_steps(x, n_out)
     indices: Sequence[Tensor] = ()
     if steps is not None and (taps == "linear" or border_fits(n_in, kernel_size // 2, border)):
@@ -65,7 +78,8 @@ def reassemble(
         indices, inside = nearest_indices(n_in, n_out, kernel_size, border, x.device)
         weights = weights if inside is None else weights * inside
         layout = Layout((kernel_size,) * len(n_in), n_out, None)
-    out = weighted_sum(source.reshape(batch, groups, channels // groups, *source.shape[2:]), weights, layout, indices)
+    source = source.reshape(batch, groups, channels // groups, *source.shape[2:])
+    out = weighted_sum(source, weights, layout, indices, plain=chosen == "reference")
     return out.reshape(batch, channels, *n_out).to(x.dtype)
 
 
@@ -106,20 +120,15 @@ def nearest_indices(
 ) -> tuple[list[Tensor], Tensor | None]:
     """[kernel_size, out] pixel of each tap along each axis, and for zeros [kernel_size**d, *out]: is it inside?"""
     dims = len(n_in)
-    offsets = torch.arange(kernel_size, device=device) - kernel_size // 2
     indices, inside = [], None
     for axis, (size, out) in enumerate(zip(n_in, n_out, strict=True)):
-        step = 1 if dilation is None else dilation[axis]
-        index = torch.arange(out, device=device) * size // out + step * offsets[:, None]
+        index = nearest_taps(size, out, kernel_size, border, device, 1 if dilation is None else dilation[axis])
         if border == "zeros":
             shape = [1] * (2 * dims)
             shape[axis], shape[dims + axis] = kernel_size, out
-            here = ((index >= 0) & (index < size)).reshape(shape)
+            here = (index >= 0).reshape(shape)
             inside = here if inside is None else inside & here
-        elif border == "reflect" and size > 1:
-            period = 2 * (size - 1)
-            index = (size - 1) - ((index % period) - (size - 1)).abs()
-        indices.append(index.clamp(0, size - 1))
+        indices.append(index.clamp(min=0))
     return indices, None if inside is None else inside.reshape(kernel_size**dims, *n_out)
 
 

@@ -19,16 +19,23 @@ from medups.ops.dtypes import wide_dtype
 from medups.ops.layout import Layout
 
 
-def weighted_sum(source: Tensor, weights: Tensor, layout: Layout, indices: Sequence[Tensor] = ()) -> Tensor:
-    """``out = sum_t weights[:, :, t] * tap t``: [B, G, C/G, *in] and [B, G, T, *out] -> [B, G, C/G, *out], wide."""
-    if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
+def weighted_sum(
+    source: Tensor, weights: Tensor, layout: Layout, indices: Sequence[Tensor] = (), *, plain: bool = False
+) -> Tensor:
+    """``out = sum_t weights[:, :, t] * tap t``: [B, G, C/G, *in] and [B, G, T, *out] -> [B, G, C/G, *out], wide.
+
+    ``plain``: by torch's own operators, which is also what exported graphs hold.
+    """
+    if plain or torch.compiler.is_exporting():
         return _sum(source, weights, layout, indices)
     return _weighted_sum(source, weights, layout.counts, layout.size, _steps(layout), list(indices))
 
 
-def dot_products(source: Tensor, values: Tensor, layout: Layout, indices: Sequence[Tensor] = ()) -> Tensor:
+def dot_products(
+    source: Tensor, values: Tensor, layout: Layout, indices: Sequence[Tensor] = (), *, plain: bool = False
+) -> Tensor:
     """``out[:, :, t] = sum_c values * tap t``: [B, G, C/G, *in] and [B, G, C/G, *out] -> [B, G, T, *out], wide."""
-    if torch.compiler.is_exporting():
+    if plain or torch.compiler.is_exporting():
         return _dots(source, values, layout, indices)
     return _dot_products(source, values, layout.counts, layout.size, _steps(layout), list(indices))
 

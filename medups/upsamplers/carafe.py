@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from medups.ops import reassemble
@@ -50,5 +49,5 @@ class CARAFE(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         logits = read_nearest(pixel_shuffle(self.encode(self.compress(x)), self.scale), size)
-        weights = torch.softmax(logits.unflatten(1, (self.groups, -1)), 2)
-        return Upsampled(reassemble(x, weights, kernel_size=self.kernel_size), guide)
+        logits = logits.unflatten(1, (self.groups, -1))
+        return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)

@@ -59,7 +59,7 @@ class FADE(Upsampler):
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
         deep = read_nearest(self.encode(self.compress(x)), size)
-        weights = torch.softmax(self.encode(self.compress_guide(guide)) + deep, 1)
+        logits = self.encode(self.compress_guide(guide)) + deep
         gate = torch.sigmoid(read_nearest(self.gate(x), size))
-        mixed = reassemble(x, weights[:, None], kernel_size=self.kernel_size)
+        mixed = reassemble(x, logits[:, None], kernel_size=self.kernel_size, softmax=True)
         return Upsampled(mixed + gate.to(mixed.dtype) * (guide - mixed), guide)

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.dtypes import wide_dtype
+from medups.ops.grid import CONVS
 from medups.ops.reassemble import Border
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
 from medups.upsamplers.parts import conv, dividing_groups, odd_kernel, pixel_shuffle, read_nearest, whole_scale
@@ -98,9 +99,9 @@ class FreqFusion(Upsampler):
         fine, deep = self.compress_guide(guide), self.compress(x)
         sharpening = None
         if self.highpass is not None:
-            sharpening = self.highpass(fine)
-            fine = 2 * fine - self._filter(fine, self._kernel(sharpening, self.highpass_kernel), self.highpass_kernel)
-        smooth = self._lowpass_kernel(fine, deep)
+            sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
+            fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
+        smooth = self._lowpass_logits(fine, deep)
 
         def enlarge(low: Tensor) -> Tensor:
             return read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
@@ -110,31 +111,30 @@ class FreqFusion(Upsampler):
         if self.highpass is not None:
             assert sharpening is not None
             sharpening = sharpening + enlarge(self.highpass(deep))
-            blurred = self._filter(guide, self._kernel(sharpening, self.highpass_kernel), self.highpass_kernel)
+            blurred = self._filter(guide, sharpening, self.highpass_kernel)
             out_guide = 2 * guide - blurred
         if self.offsets is not None:
             up = self.offsets(up, deep, fine, x.shape[2:])
         return Upsampled(up, out_guide)
 
-    def _lowpass_kernel(self, fine: Tensor, deep: Tensor) -> Tensor | None:
-        """The kernel of each output pixel; the deep part of its logits is upsampled by the fine part."""
+    def _lowpass_logits(self, fine: Tensor, deep: Tensor) -> Tensor | None:
+        """Logits of each output pixel's kernel; their deep part is upsampled by their fine part."""
         if self.lowpass is None:
             return None
-        logits = self.lowpass(fine)
-        first = self._kernel(logits, self.lowpass_kernel)
-        logits = logits + self._filter(self.lowpass(deep), first, self.lowpass_kernel)
-        return self._kernel(logits, self.lowpass_kernel)
+        logits = self._tapered(self.lowpass, fine, self.lowpass_kernel)
+        return logits + self._filter(self.lowpass(deep), logits, self.lowpass_kernel)
 
-    def _filter(self, x: Tensor, weights: Tensor, kernel_size: int) -> Tensor:
-        return reassemble(x, weights[:, None], kernel_size=kernel_size, border=self.border)
+    def _filter(self, x: Tensor, logits: Tensor, kernel_size: int) -> Tensor:
+        return reassemble(x, logits[:, None], kernel_size=kernel_size, border=self.border, softmax=True)
 
-    def _kernel(self, logits: Tensor, kernel_size: int) -> Tensor:
-        """Softmax over taps; with the window, tapered and brought to sum 1 again."""
-        weights = torch.softmax(logits, 1)
-        if self.hamming_window:
-            weights = weights * _hamming(self.spatial_dims, kernel_size).to(weights)
-            weights = weights / weights.sum(1, keepdim=True)
-        return weights
+    def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, kernel_size: int) -> Tensor:
+        """``layer(x)``; with the window its logarithm is added to the bias, which tapers the softmax to come."""
+        if not self.hamming_window:
+            out: Tensor = layer(x)
+            return out
+        assert layer.bias is not None
+        bias = layer.bias + _hamming(self.spatial_dims, kernel_size).log().to(layer.bias)
+        return CONVS[self.spatial_dims](x, layer.weight, bias, padding=layer.padding)
 
 
 class OffsetGenerator(nn.Module):
@@ -194,12 +194,12 @@ def _with_similarity(x: Tensor) -> Tensor:
 
 
 def _hamming(spatial_dims: int, kernel_size: int) -> Tensor:
-    """[1, kernel_size**d, 1, ...]: product of Hamming windows along the axes."""
+    """[kernel_size**d]: product of Hamming windows along the axes."""
     line = torch.hamming_window(kernel_size, periodic=False, dtype=torch.float64)
     window = torch.ones(1, dtype=torch.float64)
     for _ in range(spatial_dims):
         window = torch.outer(window, line).flatten()
-    return window.reshape(1, -1, *[1] * spatial_dims)
+    return window
 
 
 def _init(layer: nn.Conv2d | nn.Conv3d, xavier: bool) -> None:

@@ -49,9 +49,11 @@ class Interpolate(Upsampler):
             return Upsampled(x.new_zeros(*x.shape[:2], *size), guide)
         if self.mode == "nearest":
             return Upsampled(read_nearest(x, size), guide)
+        if self.mode == "linear" and not self.align_corners:
+            return Upsampled(resize_linear(x, size), guide)
         if self.mode == "linear":
             mode = LINEAR_MODES[self.spatial_dims]
-            return Upsampled(F.interpolate(x, size=size, mode=mode, align_corners=self.align_corners), guide)
+            return Upsampled(F.interpolate(x, size=size, mode=mode, align_corners=True), guide)
         return Upsampled(_cubic(x, size, self.align_corners), guide)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import guided_filter, neighbor_similarity, reassemble
-from medups.ops.grid import linear_position, read_linear, resize_linear, tap_inside
+from medups.ops.grid import resize_linear, tap_inside
 from medups.ops.group_norm import group_norm_as_resized
 from medups.ops.kernel_logits import block_diagonal, kernel_logits
 from medups.ops.paired_difference import key_neighbourhood
@@ -141,35 +141,29 @@ class ReSFU(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
-        weights = self.kernels(x, guide)
-        return Upsampled(reassemble(x, weights[:, None], kernel_size=self.kernel_size, taps=self.taps), guide)
+        logits = self.logits(x, guide)[:, None]
+        return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, taps=self.taps, softmax=True), guide)
 
-    def kernels(self, x: Tensor, guide: Tensor) -> Tensor:
-        """The kernel of each output pixel [B, kernel_size**d, *out]: a softmax over the taps inside the map."""
+    def logits(self, x: Tensor, guide: Tensor) -> Tensor:
+        """Logits of each output pixel's kernel [B, kernel_size**d, *out], minus infinity for taps outside the map."""
         n_in, n_out = x.shape[2:], guide.shape[2:]
         query = self.query(self.query_norm(guide))
         key = self.key(self.key_norm(x))
         step = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(n_out, n_in, strict=True))
-        aligned = query
         if self.semantic_alignment:
-            keys = self._keys_for_filter(key, n_out)
+            keys = resize_linear(key, n_out, step=self.subsample)
             aligned = guided_filter(query, keys, radius=self.radius, eps=self.eps, subsample=self.subsample)
-        blurred = _gaussian(query) if self.detail_alignment else query
-        logits = self.semantic(key, aligned, step) + self.detail(blurred, query, step)
+            logits = self.semantic(key, aligned, step)
+            del keys, aligned  # memory for what comes
+        else:
+            logits = self.semantic(key, query, step)
+        logits = logits + self.detail(_gaussian(query) if self.detail_alignment else query, query, step)
         if self.taps == "linear":
             inside: Tensor | None = _taps_inside(n_in, n_out, self.kernel_size, x.device)
         else:
             _, inside = nearest_indices(n_in, n_out, self.kernel_size, "zeros", x.device)
         assert inside is not None
-        return torch.softmax(logits.masked_fill(~inside, float("-inf")), 1)
-
-    def _keys_for_filter(self, key: Tensor, size: torch.Size) -> Tensor:
-        """Keys linearly read at the output pixels that the guided filter keeps."""
-        for axis, n_out in enumerate(size):
-            floor, fraction = linear_position(key.shape[2 + axis], n_out, key.device, key.dtype)
-            kept = slice(0, max(1, n_out // self.subsample) * self.subsample, self.subsample)
-            key = read_linear(key, 2 + axis, floor[kept], fraction[kept])
-        return key
+        return logits.masked_fill(~inside, float("-inf"))
 
 
 class InnerProduct(nn.Module):

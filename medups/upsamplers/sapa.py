@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble
@@ -47,5 +46,5 @@ class SAPA(Upsampler):
         assert guide is not None  # checked by the base
         query = self.query(self.query_norm(guide.movedim(1, -1))).movedim(-1, 1)
         key = self.key(self.key_norm(x.movedim(1, -1))).movedim(-1, 1)
-        weights = torch.softmax(neighbor_similarity(query, key, kernel_size=self.kernel_size), 1)
-        return Upsampled(reassemble(x, weights[:, None], kernel_size=self.kernel_size), guide)
+        scores = neighbor_similarity(query, key, kernel_size=self.kernel_size)
+        return Upsampled(reassemble(x, scores[:, None], kernel_size=self.kernel_size, softmax=True), guide)

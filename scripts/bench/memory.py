@@ -5,10 +5,12 @@ from __future__ import annotations
 import ctypes
 import gc
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import torch
 
+_MMAP_THRESHOLD, _SMALL, _LARGE = -3, 2**16, 2**25  # of mallopt, and bytes
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -23,13 +25,21 @@ def peak_bytes(work: Callable[[], object], device: str) -> int | None:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     try:
-        ctypes.CDLL("libc.so.6").malloc_trim(0)  # gives back what earlier work freed, which would hide the growth
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_MMAP_THRESHOLD, _SMALL)  # what is freed goes back at once and does not count
+        libc.malloc_trim(0)  # nor does what earlier work freed hide the growth
         _CLEAR.write_text("5", encoding="ascii")  # resets the high-water mark
         before = _kilobytes("VmRSS")
         work()
         return 1024 * (_kilobytes("VmHWM") - before)
     except (OSError, AttributeError):
         return None
+
+
+def keep_freed_memory() -> None:
+    """Let the C library keep freed blocks again, as it does by itself in any long run: for timing."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, _LARGE)
 
 
 def _kilobytes(field: str) -> int:

@@ -19,18 +19,23 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import quantiles
-from typing import Any
+from typing import Any, get_args
 
 import torch
 from machine import Machine, timed
-from memory import peak_bytes
+from memory import keep_freed_memory, peak_bytes
 from published import rivals
 from torch import Tensor, nn
 
+from medups.ops import reassemble
+from medups.ops.backend import Backend, use_backend
+from medups.ops.reassemble import TapMode
 from medups.report.cost import multiply_adds
 from medups.upsamplers import Upsampled, create_upsampler, list_upsamplers
 
 _LEAST_REPEATS = 7
+_KERNEL = 3  # of the operators alone
+OPERATORS: dict[str, TapMode] = {"reassemble, nearest": "nearest", "reassemble, linear": "linear"}
 _TRAINING_PASSES = 3  # forward, gradients of inputs, gradients of weights
 
 
@@ -59,6 +64,19 @@ SETTINGS = {
     "volume": Setting(3, 64, 48, 2, 2),
     **{f"series-{size}": Setting(2, 64, size, 2, 4) for size in (28, 56, 112, 224)},
 }
+
+
+class Reassembly(nn.Module):
+    """The operator alone: softmax of the logits that come as guide, then the sums."""
+
+    def __init__(self, taps: TapMode, kernel_size: int) -> None:
+        super().__init__()
+        self.taps: TapMode = taps
+        self.kernel_size = kernel_size
+
+    def forward(self, x: Tensor, guide: Tensor) -> Upsampled:
+        logits = guide[:, None]
+        return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, taps=self.taps, softmax=True), guide)
 
 
 class Convolution(nn.Module):
@@ -109,6 +127,10 @@ def cases(
             yield Case(f"{name} with its options", ours, x, guide)
     for name in methods:
         torch.manual_seed(0)
+        if name in OPERATORS:
+            logits = guide[:, : _KERNEL**setting.dims].contiguous()
+            yield Case(name, Reassembly(OPERATORS[name], _KERNEL), x, logits)
+            continue
         module = create_upsampler(
             name,
             spatial_dims=setting.dims,
@@ -129,7 +151,10 @@ def measure(
     works: list[tuple[Case, str, Callable[[], None]]] = [
         (case, kind, work) for case in these for kind, work in (("forward", case.forward), ("training", case.training))
     ]
-    peaks = [peak_bytes(work, device) for _, _, work in works]  # the first run also warms up
+    for _, _, work in works:
+        work()  # what only a first run does
+    peaks = [peak_bytes(work, device) for _, _, work in works]
+    keep_freed_memory()
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats):
         for number, (_, _, work) in enumerate(works):
@@ -142,17 +167,20 @@ def measure(
         yield {
             "setting": name, "method": case.name, "pass": kind, "dtype": str(dtype).removeprefix("torch."),
             "median": median, "low": low, "high": high, "peak_bytes": peak,
-            "bytes": moved, "multiply_adds": operations, "floor": machine.floor(moved, operations),
+            "held": case.moved(), "bytes": moved, "multiply_adds": operations,
+            "floor": machine.floor(moved, operations),
             "output_elements": case.guide[:, 0].numel() * case.x.shape[1],
         }  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--methods", nargs="+", default=list_upsamplers(), choices=list_upsamplers())
+    methods = [*list_upsamplers(), *OPERATORS]
+    parser.add_argument("--methods", nargs="+", default=methods, choices=methods)
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--backend", choices=get_args(Backend), help="of the operators; the fastest by default")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=_LEAST_REPEATS)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT")
@@ -162,15 +190,17 @@ def main() -> None:
         parser.error(f"--repeats must be at least {_LEAST_REPEATS}")
     torch.set_num_threads(options.threads)
     machine = Machine.measure(options.device)
-    records = [
-        record
-        for name in options.settings
-        for dtype in options.dtypes
-        for record in measure(
-            name, machine, options.methods, options.device, getattr(torch, dtype), options.repeats, options.against
-        )
-    ]
-    options.output.write_text(json.dumps({"machine": machine.as_dict(), "records": records}, indent=1))
+    with use_backend(options.backend):
+        records = [
+            record
+            for name in options.settings
+            for dtype in options.dtypes
+            for record in measure(
+                name, machine, options.methods, options.device, getattr(torch, dtype), options.repeats, options.against
+            )
+        ]
+    found = {"machine": machine.as_dict(), "backend": options.backend or "fastest", "records": records}
+    options.output.write_text(json.dumps(found, indent=1))
     print(options.output)
 
 

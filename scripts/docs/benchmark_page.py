@@ -23,14 +23,18 @@ Record = dict[str, Any]
 def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
     for run in runs:
         machine = run["machine"]
-        yield f"### {machine['device']}, {machine['threads']} threads\n"
+        threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
+        yield f"### {machine['device']}, {threads}\n"
         yield (
             f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, Python {machine['python']}; "
             f"{machine['bandwidth'] / 1e9:.1f} GB/s copied, {machine['peak'] / 1e9:.0f} G multiply-adds/s in a matrix "
             "product.\n"
         )
+        if "networks" in run:
+            yield from _network_table(run)
+            yield ""
         groups: dict[tuple[str, str], list[Record]] = {}
-        for record in run["records"]:
+        for record in run.get("records", []):
             groups.setdefault((record["setting"], record["dtype"]), []).append(record)
         for (setting, dtype), records in groups.items():
             yield f"**{setting}, {dtype}**\n"
@@ -39,17 +43,31 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _table(records: list[Record]) -> Iterator[str]:
-    yield "| method | pass | median ms (quartiles) | times the convolution | times the floor | peak MB |"
-    yield "|---|---|--:|--:|--:|--:|"
+    yield "| method | pass | median ms (quartiles) | times the convolution | times the floor | peak MB | times held |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
     yardstick = {record["pass"]: record["median"] for record in records if record["method"] == "convolution"}
     for record in records:
-        peak = "" if record["peak_bytes"] is None else f"{record['peak_bytes'] / 1e6:.0f}"
+        peak = " | "
+        if record["peak_bytes"] is not None:
+            peak = f"{record['peak_bytes'] / 1e6:.0f} | {record['peak_bytes'] / record['held']:.1f}"
         spread = f"{1e3 * record['low']:.1f} to {1e3 * record['high']:.1f}"
         ratio, above = record["median"] / yardstick[record["pass"]], record["median"] / record["floor"]
         yield (
             f"| `{record['method']}` | {record['pass']} | {1e3 * record['median']:.1f} ({spread}) "
             f"| {ratio:.2f} | {above:.1f} | {peak} |"
         )
+
+
+def _network_table(run: dict[str, Any]) -> Iterator[str]:
+    yield f"**Training step of TransUNet R50-ViT-B/16 at 224 x 224, batch {run['batch']}**\n"
+    yield "| decoder | median s (quartiles) | times bilinear (quartiles) |"
+    yield "|---|--:|--:|"
+    for record in run["networks"]:
+        step, ratio = (
+            f"{median:.2f} ({low:.2f} to {high:.2f})"
+            for low, median, high in (record["step"], record["against_bilinear"])
+        )
+        yield f"| {record['decoder']} | {step} | {ratio} |"
 
 
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
@@ -80,7 +98,8 @@ def main() -> None:
     parser.add_argument("results", type=Path, nargs="+")
     runs = [json.loads(path.read_text()) for path in parser.parse_args().results]
     replace_section(DOCS / "benchmarks.md", "results", tables(runs))
-    draw_series(runs, DOCS / "pictures" / "upsampler-cost.png")
+    series = [run for run in runs if any(r["setting"].startswith("series") for r in run.get("records", []))]
+    draw_series(series, DOCS / "pictures" / "upsampler-cost.png")
 
 
 if __name__ == "__main__":

@@ -85,7 +85,7 @@ def _along_an_axis(flat, shape):
 
 def test_resfu_weights_sum_to_one_and_stay_inside():
     up = ReSFU(2, 4, 6)
-    weights = up.kernels(torch.randn(1, 4, 3, 3), torch.randn(1, 6, 9, 9))
+    weights = up.logits(torch.randn(1, 4, 3, 3), torch.randn(1, 6, 9, 9)).softmax(1)
     torch.testing.assert_close(weights.sum(1), torch.ones(1, 9, 9))
     corner = weights[0, :, 0, 0].reshape(3, 3)
     assert corner[0].abs().max() == 0

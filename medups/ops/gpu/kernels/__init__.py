@@ -1,0 +1,1 @@
+"""The kernels themselves; constants of a kernel are written as constants."""

@@ -1,0 +1,29 @@
+"""Sums over a window along one axis: as many reads as the window is wide, from the cache."""
+
+from __future__ import annotations
+
+import torch
+import triton
+from torch import Tensor
+
+from medups.ops.gpu.kernels import window as kernels
+from medups.ops.gpu.tables import sum_type
+
+_BLOCK = 1024
+
+
+@torch.library.custom_op("medups::gpu_window_sum", mutates_args=())
+def window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
+    """Sum over ``2 * radius + 1`` pixels along ``axis``, zeros beyond it; its own transpose."""
+    x = x.contiguous()
+    out = torch.empty_like(x)
+    if x.numel():
+        kernels.window_sum[(triton.cdiv(x.numel(), _BLOCK),)](
+            x, out, x.shape[axis], x.stride(axis), x.numel(), radius, ACC=sum_type(x), BLOCK=_BLOCK
+        )
+    return out
+
+
+@window_sum.register_fake
+def _(x: Tensor, axis: int, radius: int) -> Tensor:
+    return torch.empty_like(x, memory_format=torch.contiguous_format)

@@ -1,0 +1,73 @@
+"""What a guided decoder adds to a training step of the full TransUNet at 224 x 224.
+
+    python scripts/bench/networks.py --output networks-cpu.json
+    python scripts/bench/networks.py --device cuda --batch 24 --output networks-gpu.json
+
+Bilinear (published), ReSFU in the three steps that have a skip, and ReSFU in all four take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from functools import partial
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import torch
+from machine import Machine, timed
+from torch import nn
+from torch.nn import functional as F
+
+from medups.networks import TransUNet
+
+_SIZE, _CLASSES, _LEAST_REPEATS = 224, 9, 7
+DECODERS: dict[str, dict[str, Any]] = {
+    "bilinear": {},
+    "resfu, three steps": {"upsampler": "resfu", "image_guide": False},
+    "resfu, four steps": {"upsampler": "resfu", "image_guide": True},
+    "freqfusion, three steps": {"upsampler": "freqfusion", "image_guide": False},
+}
+
+
+def train_step(net: nn.Module, optimizer: torch.optim.Optimizer, image: torch.Tensor, label: torch.Tensor) -> None:
+    optimizer.zero_grad()
+    F.cross_entropy(net(image), label).backward()
+    optimizer.step()
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
+    parser.add_argument("--batch", type=int, default=2)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    parser.add_argument("--repeats", type=int, default=_LEAST_REPEATS)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(options.threads)
+    torch.manual_seed(0)
+    image = torch.randn(options.batch, 1, _SIZE, _SIZE, device=options.device)
+    label = torch.randint(_CLASSES, (options.batch, _SIZE, _SIZE), device=options.device)
+    nets = {}
+    for name, decoder in DECODERS.items():
+        net = TransUNet(img_size=_SIZE, in_channels=1, out_channels=_CLASSES, **decoder).to(options.device).train()
+        nets[name] = net, torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
+    taken: dict[str, list[float]] = {name: [] for name in nets}
+    for turn in range(-1, options.repeats):  # the first turn warms up
+        for name, (net, optimizer) in nets.items():
+            took = timed(partial(train_step, net, optimizer, image, label), options.device)
+            if turn >= 0:
+                taken[name].append(took)
+        print(f"turn {turn + 1} of {options.repeats}", flush=True)
+    records = []
+    for name, seconds in taken.items():
+        against = [one / base for one, base in zip(seconds, taken["bilinear"], strict=True)]
+        records.append({"decoder": name, "step": quantiles(seconds, n=4), "against_bilinear": quantiles(against, n=4)})
+    machine = Machine.measure(options.device).as_dict()
+    options.output.write_text(json.dumps({"machine": machine, "batch": options.batch, "networks": records}, indent=1))
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,167 @@
+"""The Triton kernels against the reference: on a GPU where there is one, else in Triton's interpreter (slow)."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from medups.ops import neighbor_similarity, reassemble, sample_offsets
+from medups.ops.backend import choose_backend, use_backend
+from medups.ops.grid import resize_linear
+from medups.ops.guided_filter import box_mean
+from medups.upsamplers import create_upsampler
+
+pytest.importorskip("triton", reason="Triton is not installed: it is made for Linux alone")
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def values(*shape, dtype=torch.float64, seed=0):
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(DEVICE, dtype)
+
+
+def outputs_and_gradients(function, tensors):
+    leaves = [tensor.detach().clone().requires_grad_() for tensor in tensors]
+    out = function(*leaves)
+    direction = values(*out.shape, dtype=out.dtype, seed=9)
+    return [out, *torch.autograd.grad(out, leaves, direction)]
+
+
+def compare(function, *tensors, tolerance=1e-12):
+    """Outputs and gradients of both backends, relative to the greatest value."""
+    with use_backend("reference"):
+        expected = outputs_and_gradients(function, tensors)
+    with use_backend("triton"):
+        found = outputs_and_gradients(function, tensors)
+    for one, other in zip(found, expected, strict=True):
+        assert one.shape == other.shape
+        assert one.dtype == other.dtype
+        assert (one - other).abs().max() <= tolerance * other.abs().max()
+
+
+QUICK = [
+    # in, out, kernel, groups, taps, border, softmax
+    ((2, 3), (4, 6), 3, 1, "nearest", "zeros", False),
+    ((3, 2), (4, 5), 3, 2, "nearest", "reflect", True),
+    ((2, 2), (3, 4), 3, 1, "linear", "zeros", True),
+    ((2, 1, 2), (3, 1, 3), 1, 1, "linear", "zeros", False),
+    ((1, 2, 2), (1, 3, 4), 3, 1, "nearest", "replicate", True),
+]
+SWEEP = [
+    (small, large, kernel, groups, taps, border, softmax)
+    for small, large, kernel, groups in (((3, 4), (7, 8), 3, 2), ((2, 3), (4, 9), 5, 1), ((1, 2, 2), (2, 2, 3), 3, 1))
+    for taps, border in (("nearest", "zeros"), ("nearest", "reflect"), ("nearest", "replicate"), ("linear", "zeros"))
+    for softmax in (False, True)
+]
+
+
+@pytest.mark.parametrize("case", QUICK + [pytest.param(case, marks=pytest.mark.full) for case in SWEEP], ids=str)
+def test_reassemble(case):
+    small, large, kernel, groups, taps, border, softmax = case
+    x, weights = values(1, 2, *small), values(1, groups, kernel ** len(small), *large, seed=1)
+
+    def run(x, weights):
+        return reassemble(x, weights, kernel_size=kernel, taps=taps, border=border, softmax=softmax)
+
+    compare(run, x, weights)
+
+
+@pytest.mark.parametrize("size", [(2, 3), pytest.param((2, 1, 3), marks=pytest.mark.full)], ids=str)
+@pytest.mark.parametrize("metric", ["dot", "cosine"])
+def test_similarity(size, metric):
+    query, key = values(1, 3, *(2 * n - 1 for n in size)), values(1, 3, *size, seed=1)
+    compare(lambda q, k: neighbor_similarity(q, k, kernel_size=3, dilation=2, metric=metric), query, key)
+
+
+@pytest.mark.parametrize("size", [(4, 5), (2, 3, 2)], ids=str)
+def test_offsets(size):
+    """Both ways of reading a clamped place have the same gradient, but at the very border, where neither has one."""
+    large = tuple(2 * n for n in size)
+    offsets = values(2, 2 * len(size), *large, seed=1)
+    compare(sample_offsets, values(2, 4, *size), offsets)
+
+
+@pytest.mark.parametrize("options", [{}, {"margin": 1}, {"step": 2}], ids=str)
+@pytest.mark.parametrize("dims", [2, 3])
+def test_resize(dims, options):
+    compare(lambda x: resize_linear(x, (4, 3, 2)[:dims], **options), values(1, 1, *(3, 3, 3)[:dims]))
+
+
+def test_box_mean():
+    compare(lambda x: box_mean(x, 2), values(2, 3, 6, 7))
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_low_precision(dtype):
+    """No further from float64 than twice the reference in the same type."""
+    x, weights = values(1, 2, 2, 3, dtype=dtype), values(1, 1, 9, 4, 5, dtype=dtype, seed=1)
+
+    def run(x, weights):
+        return reassemble(x, weights, kernel_size=3, softmax=True)
+
+    with use_backend("reference"):
+        exact = outputs_and_gradients(run, (x.double(), weights.double()))
+        plain = outputs_and_gradients(run, (x, weights))
+    with use_backend("triton"):
+        found = outputs_and_gradients(run, (x, weights))
+    for one, other, truth in zip(found, plain, exact, strict=True):
+        assert one.dtype == dtype
+        budget = 2 * (other.double() - truth).abs().max() + torch.finfo(dtype).eps * truth.abs().max()
+        assert (one.double() - truth).abs().max() <= budget
+
+
+def test_any_stride():
+    """Views, channels_last and expanded maps give what their copies give."""
+    x = values(1, 4, 3, 2).to(memory_format=torch.channels_last)[:, ::2]
+    weights = values(1, 1, 1, 4, 5, seed=1).expand(1, 1, 9, 4, 5)
+    found = reassemble(x, weights, kernel_size=3, backend="triton")
+    copied = reassemble(x.contiguous(), weights.contiguous(), kernel_size=3, backend="reference")
+    torch.testing.assert_close(found, copied)
+
+
+def test_empty():
+    out = reassemble(values(0, 2, 3, 3), values(0, 1, 9, 6, 6), kernel_size=3, backend="triton")
+    assert out.shape == (0, 2, 6, 6)
+
+
+def test_operators(opcheck):
+    x, weights = values(1, 1, 2, 2, 2).requires_grad_(), values(1, 1, 9, 3, 3).requires_grad_()
+    with use_backend("triton"):
+        reassemble(x[0], weights, kernel_size=3)  # loads the kernels
+    opcheck(torch.ops.medups.gpu_reassemble, (x, weights, 3, False, "zeros", True))
+    opcheck(torch.ops.medups.gpu_similarity, (x, values(1, 1, 2, 2, 2, seed=1).requires_grad_(), 3, [1, 1]))
+    opcheck(torch.ops.medups.gpu_resize, (x[0], [4, 4], 0, 1))
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("name", ["resfu", "freqfusion", "carafe", "sapa", "fade", "dysample", "linear"])
+def test_upsamplers(name):
+    """Whole modules by kernels alone, gradients of inputs and parameters."""
+    torch.manual_seed(0)
+    options = {"resfu": {"embed_channels": 8, "groups": 1}, "freqfusion": {"compressed_channels": 8}}.get(name, {})
+    up = create_upsampler(name, spatial_dims=2, in_channels=4, guide_channels=4, **options).double().to(DEVICE)
+    for parameter in up.parameters():
+        torch.nn.init.normal_(parameter, std=0.2)
+    names = [key for key, _ in up.named_parameters()]
+
+    def run(x, guide, *parameters):
+        out = torch.func.functional_call(up, dict(zip(names, parameters, strict=True)), (x, guide))
+        return out.x if out.guide is guide else torch.cat([out.x, out.guide], 1)
+
+    guide = values(1, 4, 3, 4, seed=1)
+    tensors = [values(1, 4, 2, 2), guide, *up.parameters()]
+    if not up.needs_guide:
+        with use_backend("triton"):
+            found = up(tensors[0], guide).x
+        with use_backend("reference"):
+            torch.testing.assert_close(found, up(tensors[0], guide).x, rtol=0, atol=1e-10)
+        return
+    compare(run, *tensors, tolerance=1e-9)
+
+
+def test_a_backend_that_cannot_run_says_why():
+    x, weights = torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 4, 4)
+    with pytest.raises(ValueError, match=r"backend must be None or one of reference, torch, triton; got 'cuda'"):
+        reassemble(x, weights, kernel_size=1, backend="cuda")
+    with pytest.raises(ValueError, match="it takes floating-point tensors"):
+        choose_backend("triton", x.to(DEVICE).long())
+    assert choose_backend(None, x) == "torch"
