@@ -195,13 +195,13 @@ def _kernel_logits_backward(
     for sample, part in _parts(around):
         row = hidden[sample, part]
         to_row = torch.addmm(start[sample], grad[sample, part], folded[sample]).addcmul_(row, slope[sample])
-        to_row.mul_(row > 0)
+        _zero_where_off(to_row, row)
         difference = _difference(around, query, centre, sample, part)
         to_mix += to_row.t() @ difference
         to_mix_bias += to_row.sum(0, dtype=wide)
         to_part = to_around[sample, part]
         torch.mm(to_row, mix, out=to_part)
-        to_part.mul_(difference > 0)
+        _zero_where_off(to_part, difference)
         torch.mm(to_part, centre, out=to_query[sample, part])
         to_centre -= to_part.t() @ query[sample, part]
     return (
@@ -248,6 +248,11 @@ def _parts(rows: Tensor) -> Iterator[tuple[int, slice]]:
 
 def _difference(around: Tensor, query: Tensor, centre: Tensor, sample: int, part: slice) -> Tensor:
     return torch.addmm(around[sample, part], query[sample, part], centre.t(), alpha=-1).relu_()
+
+
+def _zero_where_off(grad: Tensor, activated: Tensor) -> None:
+    """In place the gradient of a ReLU, from what came out of it."""
+    torch.ops.aten.threshold_backward.grad_input(grad, activated, 0, grad_input=grad)
 
 
 def _affine(mean: Tensor, rstd: Tensor, weight: Tensor, bias: Tensor) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import guided_filter, neighbor_similarity, reassemble
+from medups.ops.gaussian import gaussian_blur
 from medups.ops.grid import resize_linear, tap_inside
 from medups.ops.group_norm import group_norm_as_resized
 from medups.ops.kernel_logits import block_diagonal, kernel_logits
@@ -157,7 +158,7 @@ class ReSFU(Upsampler):
             del keys, aligned  # memory for what comes
         else:
             logits = self.semantic(key, query, step)
-        logits = logits + self.detail(_gaussian(query) if self.detail_alignment else query, query, step)
+        logits = logits + self.detail(gaussian_blur(query) if self.detail_alignment else query, query, step)
         if self.taps == "linear":
             inside: Tensor | None = _taps_inside(n_in, n_out, self.kernel_size, x.device)
         else:
@@ -182,18 +183,6 @@ class InnerProduct(nn.Module):
 def _input_groups(channels: int) -> int:
     """32 groups, one a channel where there are fewer, the largest divisor where 32 does not divide."""
     return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
-
-
-def _gaussian(x: Tensor) -> Tensor:
-    """3-tap Gaussian of sigma 1 along each axis, replicate border."""
-    side = torch.exp(torch.tensor(-0.5, dtype=torch.float64)).item()
-    centre, side = 1 / (1 + 2 * side), side / (1 + 2 * side)
-    for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        left = torch.cat([x.narrow(axis, 0, 1), x.narrow(axis, 0, n - 1)], axis)
-        right = torch.cat([x.narrow(axis, 1, n - 1), x.narrow(axis, n - 1, 1)], axis)
-        x = centre * x + side * (left + right)
-    return x
 
 
 def _taps_inside(n_in: torch.Size, n_out: torch.Size, kernel_size: int, device: torch.device) -> Tensor:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import torch
 
-_MMAP_THRESHOLD, _SMALL, _LARGE = -3, 2**16, 2**25  # of mallopt, and bytes
+_MMAP_THRESHOLD = -3  # of mallopt
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
@@ -25,9 +25,6 @@ def peak_bytes(work: Callable[[], object], device: str) -> int | None:
         torch.cuda.synchronize()
         return torch.cuda.max_memory_allocated() - before
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_MMAP_THRESHOLD, _SMALL)  # what is freed goes back at once and does not count
-        libc.malloc_trim(0)  # nor does what earlier work freed hide the growth
         _CLEAR.write_text("5", encoding="ascii")  # resets the high-water mark
         before = _kilobytes("VmRSS")
         work()
@@ -36,10 +33,19 @@ def peak_bytes(work: Callable[[], object], device: str) -> int | None:
         return None
 
 
+def give_back_freed_memory() -> None:
+    """Have the C library hand back what is freed at once, so that growth shows; before anything is allocated."""
+    _set_mmap_threshold(2**16)
+
+
 def keep_freed_memory() -> None:
-    """Let the C library keep freed blocks again, as it does by itself in any long run: for timing."""
-    with suppress(OSError, AttributeError):
-        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, _LARGE)
+    """Let it keep freed blocks again, as it does by itself in any long run: for timing."""
+    _set_mmap_threshold(2**25)
+
+
+def _set_mmap_threshold(size: int) -> None:
+    with suppress(OSError, AttributeError):  # no such library: peak_bytes knows of no other measure either
+        ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, size)
 
 
 def _kilobytes(field: str) -> int:

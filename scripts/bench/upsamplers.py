@@ -23,7 +23,7 @@ from typing import Any, get_args
 
 import torch
 from machine import Machine, timed
-from memory import keep_freed_memory, peak_bytes
+from memory import give_back_freed_memory, keep_freed_memory, peak_bytes
 from published import rivals
 from torch import Tensor, nn
 
@@ -143,18 +143,37 @@ def cases(
     yield Case("convolution", Convolution().to(device, dtype), *yardstick.inputs(device, dtype))
 
 
+Work = tuple[Case, str, Callable[[], None]]
+
+
+def works_of(name: str, methods: list[str], device: str, dtype: torch.dtype, against: Path | None) -> Iterator[Work]:
+    """Both passes of every case of a setting."""
+    for case in cases(SETTINGS[name], methods, device, dtype, against):
+        yield case, "forward", case.forward
+        yield case, "training", case.training
+
+
+def peaks_of(works: Iterator[Work], device: str) -> Iterator[int | None]:
+    """The most memory of each pass, the second time it runs."""
+    for _, _, work in works:
+        work()
+        yield peak_bytes(work, device)
+
+
 def measure(
-    name: str, machine: Machine, methods: list[str], device: str, dtype: torch.dtype, repeats: int, against: Path | None
+    name: str,
+    machine: Machine,
+    peaks: list[int | None],
+    methods: list[str],
+    device: str,
+    dtype: torch.dtype,
+    repeats: int,
+    against: Path | None,
 ) -> Iterator[dict[str, Any]]:
     """One record a method and pass."""
-    these = list(cases(SETTINGS[name], methods, device, dtype, against))
-    works: list[tuple[Case, str, Callable[[], None]]] = [
-        (case, kind, work) for case in these for kind, work in (("forward", case.forward), ("training", case.training))
-    ]
+    works = list(works_of(name, methods, device, dtype, against))
     for _, _, work in works:
         work()  # what only a first run does
-    peaks = [peak_bytes(work, device) for _, _, work in works]
-    keep_freed_memory()
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats):
         for number, (_, _, work) in enumerate(works):
@@ -188,16 +207,21 @@ def main() -> None:
     options = parser.parse_args()
     if options.repeats < _LEAST_REPEATS:
         parser.error(f"--repeats must be at least {_LEAST_REPEATS}")
+    give_back_freed_memory()
     torch.set_num_threads(options.threads)
-    machine = Machine.measure(options.device)
+    runs = [(name, getattr(torch, dtype)) for name in options.settings for dtype in options.dtypes]
+    what = options.methods, options.device
     with use_backend(options.backend):
+        peaks = []
+        for name, dtype in runs:
+            print(f"{name} {dtype}: memory", flush=True)
+            peaks.append(list(peaks_of(works_of(name, *what, dtype, options.against), options.device)))
+        keep_freed_memory()
+        machine = Machine.measure(options.device)
         records = [
             record
-            for name in options.settings
-            for dtype in options.dtypes
-            for record in measure(
-                name, machine, options.methods, options.device, getattr(torch, dtype), options.repeats, options.against
-            )
+            for (name, dtype), most in zip(runs, peaks, strict=True)
+            for record in measure(name, machine, most, *what, dtype, options.repeats, options.against)
         ]
     found = {"machine": machine.as_dict(), "backend": options.backend or "fastest", "records": records}
     options.output.write_text(json.dumps(found, indent=1))
