@@ -51,6 +51,12 @@ def golden() -> Any:
 
 
 @pytest.fixture(scope="session")
+def formula() -> Any:
+    """``formula(name, shape)``: the weights of the network goldens."""
+    return _formula
+
+
+@pytest.fixture(scope="session")
 def opcheck() -> Any:
     """torch's own checks of an operator but for its tracing, which the contract's compilation covers."""
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")

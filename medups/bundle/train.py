@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -28,6 +28,7 @@ from medups.metrics import dice
 from medups.report.overlay import overlay_array
 from medups.training.checkpoint import load_checkpoint
 from medups.training.loop import Hooks, Plan, train
+from medups.weights import LoadReport, load_published
 
 
 class Display(Protocol):
@@ -49,6 +50,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     train: list[CachedCase]
     val: list[CachedCase]
+    weights: LoadReport | None = None
 
     @property
     def folder(self) -> Path:
@@ -78,6 +80,9 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
         return bundle
     write_json(folder / "config.json", dict(config))
     with _logged(folder / "log.txt", display) as log, SummaryWriter(str(folder)) as board:
+        if run.weights is not None:
+            write_json(folder / "weights.json", asdict(run.weights))
+            log(f"{config['weights']['path']}: {run.weights}")
         best = _fit(run, plan, identity, log, board, display, done)
         state = load_checkpoint(best)
         write_bundle(bundle, run.model, state["network"], f"{config['name']}, step {state['step']}")
@@ -107,6 +112,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     )
     torch.manual_seed(int(config["seed"]))
     model = make_model(definition, "config")
+    weights = _start_from(model.network, config["weights"])
     transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
     loss = build(config["training"]["loss"], "training.loss")
     optimizer = build(config["training"]["optimizer"], "training.optimizer", params=model.network.parameters())
@@ -114,7 +120,16 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     read = {
         part: _read(items, part, data, source, target, network["spacing"], display) for part, items in cases.items()
     }
-    return Run(config, model, transform, loss, optimizer, read["train"], read["val"])
+    return Run(config, model, transform, loss, optimizer, read["train"], read["val"], weights)
+
+
+def _start_from(network: nn.Module, weights: Mapping[str, Any]) -> LoadReport | None:
+    if weights["path"] is None:
+        return None
+    try:
+        return load_published(network, weights["path"], str(weights["layout"]), bool(weights["strict"]))
+    except ValueError as error:
+        raise InputError(f"weights: {error}") from error
 
 
 def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:

@@ -1,6 +1,8 @@
 """Segmentation networks whose decoders take an upsampler; all return logits."""
 
+from medups.networks.decoders import DirectDecoder, FusionDecoder
 from medups.networks.guided_step import GuidedStep
+from medups.networks.swin_unet import SwinUNet
 from medups.networks.transunet import TransUNet
 
-__all__ = ["GuidedStep", "TransUNet"]
+__all__ = ["DirectDecoder", "FusionDecoder", "GuidedStep", "SwinUNet", "TransUNet"]

@@ -8,14 +8,13 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medups.networks.guided_step import GuidedStep
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
 from medups.networks.resnet_v2 import ResNetV2
 from medups.networks.vit import TransformerEncoder
 from medups.upsamplers import create_upsampler, upsampler_class
 
 PUBLISHED_UPSAMPLER = "bilinear"
 _STRIDE = 16
-_GUIDE_CHANNELS = 16
 
 
 @dataclass(frozen=True)
@@ -83,7 +82,7 @@ class TransUNet(nn.Module):
         self.transformer = TransformerEncoder(
             (height // _STRIDE) * (width // _STRIDE), size.embed_channels, size.heads, size.mlp_channels, size.layers
         )
-        self.bridge = _conv_norm_relu(size.embed_channels, size.bridge_channels)
+        self.bridge = conv_norm_relu(size.embed_channels, size.bridge_channels)
         self.decoder = Decoder(
             size.bridge_channels,
             self.encoder.skip_channels,
@@ -125,10 +124,10 @@ class Decoder(nn.Module):
         published = upsampler == PUBLISHED_UPSAMPLER
         name = "linear_aligned" if published else upsampler
         needs_guide = upsampler_class(name).needs_guide
-        self.image_guide = _conv_norm_relu(image_channels, _GUIDE_CHANNELS) if needs_guide and image_guide else None
+        self.image_guide = conv_norm_relu(image_channels, IMAGE_GUIDE_CHANNELS) if needs_guide and image_guide else None
         steps = []
         for skip, out in zip((*skip_channels, 0), out_channels, strict=True):
-            guide = skip or (_GUIDE_CHANNELS if self.image_guide is not None else None)
+            guide = skip or (IMAGE_GUIDE_CHANNELS if self.image_guide is not None else None)
             unguided = needs_guide and guide is None
             step_upsampler = create_upsampler(
                 "linear_aligned" if unguided else name,
@@ -138,8 +137,8 @@ class Decoder(nn.Module):
                 scale_factor=2,
                 **({} if unguided else options),
             )
-            fuse = nn.Sequential(_conv_norm_relu(in_channels + skip, out), _conv_norm_relu(out, out))
-            steps.append(GuidedStep(step_upsampler, fuse, concat=skip > 0))
+            fuse = nn.Sequential(conv_norm_relu(in_channels + skip, out), conv_norm_relu(out, out))
+            steps.append(GuidedStep(step_upsampler, fuse, join="concat" if skip else "none"))
             in_channels = out
         self.steps = nn.ModuleList(steps)
 
@@ -148,9 +147,3 @@ class Decoder(nn.Module):
         for step, skip in zip(self.steps, (*skips, guide), strict=True):
             x = step(x, skip)
         return x
-
-
-def _conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()
-    )

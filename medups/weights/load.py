@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -14,26 +16,61 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medups.weights import peers, resfu, transunet
+from medups.weights import peers, resfu, swin, transunet, vit
 
-Adapter = Callable[[Mapping[str, Tensor]], "dict[str, Tensor]"]
+Published = Mapping[str, Tensor]
 
-_LAYOUTS: dict[str, Adapter] = {
-    "resfu": resfu.adapt,
-    **{name: partial(peers.adapt, name) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
-    "transunet": transunet.adapt,
+
+@dataclass(frozen=True)
+class Layout:
+    """How published weights become ours.
+
+    Args:
+        adapt: published names and values to ours, for this module; unknown names are kept, for the report.
+        fresh: pattern of our names that such files do not hold.
+        resize: brings the value of one of our names to the module's size.
+    """
+
+    adapt: Callable[[Published, nn.Module], dict[str, Tensor]]
+    fresh: str | None = None
+    resize: Mapping[str, Callable[[Tensor, nn.Module], Tensor]] = field(default_factory=dict)
+
+
+_POSITIONS = {"transformer.positions": vit.resize_positions}
+_LAYOUTS: dict[str, Layout] = {
+    "resfu": Layout(resfu.adapt),
+    **{name: Layout(partial(peers.adapt, name)) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
+    "transunet": Layout(transunet.adapt, resize=_POSITIONS),
+    "transunet-imagenet21k": Layout(vit.adapt, vit.FRESH, _POSITIONS),
+    "swin-unet": Layout(swin.adapt),
+    "swin-imagenet": Layout(swin.adapt_imagenet, swin.FRESH_FROM_IMAGENET),
 }
-_PREFIXES = ("module.",)
+_PREFIXES = ("module.", "swin_unet.")
+_DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not decide
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What happened to each name: ``loaded``, ``fresh`` and ``resized`` are ours, ``unused`` the file's."""
+    """What happened to each name: ``loaded``, ``fresh`` and ``resized`` are ours, ``unused`` the file's.
+
+    ``sha256`` is that of the file, None where the weights came as a mapping.
+    """
 
     loaded: list[str] = field(default_factory=list)
     fresh: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
+    sha256: str | None = None
+
+    def __str__(self) -> str:
+        counts = ", ".join(
+            f"{len(names)} {what}"
+            for what, names in (
+                ("loaded", self.loaded), ("of them resized", self.resized), ("left fresh", self.fresh),
+                ("not used", self.unused),
+            )
+        )  # fmt: skip
+        return f"{counts}; sha256 {self.sha256}"
 
 
 def load_published(
@@ -49,39 +86,55 @@ def load_published(
         path_or_mapping: a torch checkpoint (opened with weights_only), an .npz archive, or published names
             mapped to tensors or arrays.
         layout: whose names these are; see ``medups.weights.load``.
-        strict: every parameter of the module must be found and every published one used.
+        strict: every parameter of the module must be found but for those that files of this layout do not
+            hold, and every published one used. Otherwise what is missing or of another shape stays fresh.
 
     Returns:
         What was loaded, left fresh, resized and unused.
 
     Raises:
-        ValueError: an unknown layout, a file that is no checkpoint, or weights that do not fit; nothing is
-            loaded then, and the message lists the names.
+        ValueError: an unknown layout, a file that is no checkpoint, or weights that do not fit (none at all if
+            not strict); nothing is loaded then, and the message lists the names.
     """
     if layout not in _LAYOUTS:
         raise ValueError(f"unknown weight layout {layout!r}; there is {', '.join(_LAYOUTS)}")
+    rules = _LAYOUTS[layout]
     published = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
-    ours = _LAYOUTS[layout](published)
+    ours = rules.adapt(published, module)
     own = module.state_dict()
-    optional = {name for name in own if name.endswith("num_batches_tracked")}
-    wrong = [
-        f"{name}: file {tuple(ours[name].shape)}, module {tuple(own[name].shape)}"
-        for name in own
-        if name in ours and ours[name].shape != own[name].shape
-    ]
-    missing = [name for name in own if name not in ours and name not in optional]
+    resized = [name for name in rules.resize if name in ours and name in own and ours[name].shape != own[name].shape]
+    for name in resized:
+        ours[name] = rules.resize[name](ours[name], module)
+    wrong = [name for name in own if name in ours and ours[name].shape != own[name].shape]
+    missing = [name for name in own if name not in ours and not name.endswith(_DERIVED)]
+    expected = [name for name in missing if rules.fresh and re.match(rules.fresh, name)]
     unused = [name for name in ours if name not in own]
-    if wrong or (strict and (missing or unused)):
-        problems = [f"of another shape: {', '.join(wrong)}"] if wrong else []
-        problems += [f"missing: {', '.join(missing)}"] if missing else []
-        problems += [f"not known: {', '.join(unused)}"] if unused else []
+    loaded = [name for name in own if name in ours and name not in wrong]
+    if (strict and (wrong or unused or len(missing) > len(expected))) or not loaded:
+        problems = [
+            f"{what}: {', '.join(names)}"
+            for what, names in (
+                ("of another shape", [_shapes(name, ours, own) for name in wrong]),
+                ("missing", [name for name in missing if name not in expected]),
+                ("not known", unused),
+            )
+            if names
+        ]
         raise ValueError(
             f"weights of layout {layout!r} do not fit {type(module).__name__}; {'; '.join(problems)}. "
-            "Check the layout and the arguments the network was built with."
+            "Check the layout and the arguments the network was built with; strict=False leaves what does not fit "
+            "fresh, such as the head of another number of classes."
         )
-    loaded = [name for name in own if name in ours]
     module.load_state_dict({name: ours[name] for name in loaded}, strict=False)
-    return LoadReport(loaded=loaded, fresh=missing, unused=unused)
+    checksum = None
+    if not isinstance(path_or_mapping, Mapping):
+        with Path(path_or_mapping).open("rb") as file:
+            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+    return LoadReport(loaded=loaded, fresh=missing + wrong, resized=resized, unused=unused, sha256=checksum)
+
+
+def _shapes(name: str, ours: Published, own: Published) -> str:
+    return f"{name}: file {tuple(ours[name].shape)}, module {tuple(own[name].shape)}"
 
 
 def _read(source: str | PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:

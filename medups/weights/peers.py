@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 # published prefix: ours; None for what the published modules store though it is derived
 _NAMES: dict[str, dict[str, str | None]] = {
@@ -35,7 +35,7 @@ _NAMES: dict[str, dict[str, str | None]] = {
 }
 
 
-def adapt(layout: str, published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def adapt(layout: str, published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Published names to ours; names nobody knows are kept as they are, for the report."""
     ours = {}
     for name, value in published.items():

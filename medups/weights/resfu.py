@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 _DERIVED = {"GF.kernel"}  # the fixed Gaussian, stored by the published module
 _NAMES = {
@@ -18,7 +18,7 @@ _NAMES = {
 _BLOCK = {"channel_compressor.1": "mix", "channel_compressor.3": "mix_norm", "channel_compressor.4": "logits"}
 
 
-def adapt(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Published names to ours; names nobody knows are kept as they are, for the report."""
     ours = {}
     for name, value in published.items():

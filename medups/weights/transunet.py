@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
-from torch import Tensor
+from torch import Tensor, nn
 
 _EMBEDDINGS = r"^transformer\.embeddings\."
 _RENAMES: tuple[tuple[str, str], ...] = (
@@ -27,7 +27,7 @@ _BLOCK = re.compile(r"^decoder\.blocks\.(\d+)\.conv(\d)\.(.+)$")
 _UNIT_PARTS = {"downsample": "shortcut.0", "gn_proj": "shortcut.1"}
 
 
-def adapt(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Published names to ours; names nobody knows are kept as they are, for the report."""
     return {_rename(name): value for name, value in published.items()}
 

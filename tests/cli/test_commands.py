@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 import shutil
 
@@ -63,6 +64,31 @@ def test_a_finished_run_says_so(run, capsys):
     _, recipe = run
     assert medups("train", *recipe) == 0
     assert "this run is finished after 6 steps" in capsys.readouterr().out
+
+
+def test_training_starts_from_published_weights(run, tmp_path, capsys):
+    """Published names in, a report with checksum out; what does not fit is refused before the folder is made."""
+    _, recipe = run
+    published = {"module.segmentation_head.0.bias": torch.full((9,), 7.0)}
+    path = tmp_path / "published.pth"
+    torch.save({"state_dict": published}, path)
+    start = [f"output={tmp_path / 'run'}", f"weights.path={path}", "weights.layout=transunet"]
+    assert medups("train", *recipe, *start) == 2
+    assert "weights of layout 'transunet' do not fit TransUNet; missing: " in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+    assert medups("train", *recipe, *start, "weights.strict=false", "training.optimizer.lr=0") == 0
+    report = json.loads((tmp_path / "run" / "weights.json").read_text())
+    assert report["loaded"] == ["head.bias"]
+    assert report["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    trained = torch.load(tmp_path / "run" / "checkpoints" / "last.pt", weights_only=True)["network"]
+    assert torch.equal(trained["head.bias"], torch.full((9,), 7.0))
+
+
+def test_swin_unet_trains(run, tmp_path):
+    _, recipe = run
+    swin = ["network=swin_unet", "network.module.variant=test", "network.size=64", f"output={tmp_path / 'run'}"]
+    assert medups("train", *[one for one in recipe if not one.startswith("network")], *swin) == 0
+    assert (tmp_path / "run" / "bundle" / "models" / "model.pt").is_file()
 
 
 def test_another_configuration_does_not_resume(run, capsys):

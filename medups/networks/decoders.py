@@ -1,0 +1,145 @@
+"""Decoders for any encoder that returns a pyramid of maps, 2-D and 3-D."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from medups.networks.guided_step import GuidedStep, Join
+from medups.ops.grid import resize_linear
+from medups.upsamplers import create_upsampler
+from medups.upsamplers.parts import conv
+
+_GROUPS = 8
+
+
+class PyramidDecoder(nn.Module):
+    """What both decoders share: the projections, the heads, and the checks.
+
+    Args:
+        spatial_dims: 2 or 3.
+        in_channels: channels of the encoder's maps, from the finest to the coarsest.
+        out_channels: classes, background included.
+        width: channels that every map is brought to; a multiple of 8.
+        upsampler: any name of ``list_upsamplers()``.
+        upsampler_options: further arguments of the upsampler.
+        join: how maps are joined before they are fused, ``concat`` or ``add``.
+        deep_supervision: while training return a list of logits, the result first.
+
+    Raises:
+        ValueError: fewer than two maps, a width that is no multiple of 8, an unknown upsampler or way to join.
+    """
+
+    def __init__(
+        self,
+        spatial_dims: int,
+        in_channels: Sequence[int],
+        out_channels: int,
+        width: int = 64,
+        upsampler: str = "resfu",
+        upsampler_options: Mapping[str, Any] | None = None,
+        join: Join = "concat",
+        deep_supervision: bool = False,
+    ) -> None:
+        super().__init__()
+        name = type(self).__name__
+        if len(in_channels) < 2:
+            raise ValueError(f"{name}: in_channels must name two maps at least, got {list(in_channels)}")
+        if width % _GROUPS:
+            raise ValueError(f"{name}: width must be a multiple of {_GROUPS}, got {width}")
+        if join not in ("concat", "add"):
+            raise ValueError(f"{name}: join must be 'concat' or 'add', got {join!r}")
+        self.spatial_dims, self.in_channels, self.width = spatial_dims, tuple(in_channels), width
+        self.upsampler, self.options, self.join = upsampler, dict(upsampler_options or {}), join
+        self.deep_supervision = deep_supervision
+        self.finest = conv(self.spatial_dims, in_channels[0], width)
+        self.head = conv(self.spatial_dims, width, out_channels)
+        levels = len(in_channels) - 1 if deep_supervision else 0
+        self.deep_heads = nn.ModuleList(conv(self.spatial_dims, width, out_channels) for _ in range(levels))
+        self.make_steps()
+
+    def forward(self, maps: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor | list[Tensor]:
+        """Logits [B, out_channels, *size] from ``maps``, finest first; ``size`` is the finest map's if None."""
+        if len(maps) != len(self.in_channels):
+            raise ValueError(f"{type(self).__name__}: made for {len(self.in_channels)} maps, got {len(maps)}")
+        fused, deeper = self.decode(maps)
+        size = tuple(maps[0].shape[2:] if size is None else size)
+        logits = resize_linear(self.head(fused), size)
+        if not (self.deep_supervision and self.training):
+            return logits
+        return [logits, *(head(x) for head, x in zip(self.deep_heads, deeper, strict=True))]
+
+    def make_steps(self) -> None:
+        raise NotImplementedError
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """The fused map at the finest size, and what deep supervision looks at, one map a coarser level."""
+        raise NotImplementedError
+
+    def _fuse(self, in_channels: int, kernel_size: int) -> nn.Sequential:
+        mix = conv(self.spatial_dims, in_channels, self.width, kernel_size)
+        return nn.Sequential(mix, nn.GroupNorm(_GROUPS, self.width), nn.ReLU())
+
+    def _upsampler(self, ratio: int) -> nn.Module:
+        return create_upsampler(
+            self.upsampler,
+            spatial_dims=self.spatial_dims,
+            in_channels=self.width,
+            guide_channels=self.width,
+            scale_factor=ratio,
+            **self.options,
+        )
+
+
+class DirectDecoder(PyramidDecoder):
+    """Every map to the finest size at once with the finest as guide, then one fusion (ReSFU, arXiv 2407.02283).
+
+    Arguments and errors: see :class:`PyramidDecoder`. Deep supervision looks at the enlarged coarser maps.
+    """
+
+    def make_steps(self) -> None:
+        self.steps = nn.ModuleList(
+            GuidedStep(
+                self._upsampler(2**level),
+                nn.Identity(),
+                project=conv(self.spatial_dims, channels, self.width),
+                join="none",
+            )
+            for level, channels in enumerate(self.in_channels[1:], 1)
+        )
+        self.fuse = self._fuse((len(self.in_channels) if self.join == "concat" else 1) * self.width, 1)
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        finest = self.finest(maps[0])
+        enlarged = [step(x, finest) for step, x in zip(self.steps, maps[1:], strict=True)]
+        joined = torch.cat([finest, *enlarged], 1) if self.join == "concat" else sum(enlarged, finest)
+        return self.fuse(joined), enlarged
+
+
+class FusionDecoder(PyramidDecoder):
+    """From coarse to fine, each step guided by the next map and fused with the guide that comes back.
+
+    FreqFusion's way (arXiv 2408.12879). Arguments and errors: see :class:`PyramidDecoder`. Deep supervision looks
+    at the map before each step.
+    """
+
+    def make_steps(self) -> None:
+        self.coarsest = conv(self.spatial_dims, self.in_channels[-1], self.width)
+        self.guides = nn.ModuleList(
+            conv(self.spatial_dims, channels, self.width) for channels in self.in_channels[-2:0:-1]
+        )
+        joined = 2 * self.width if self.join == "concat" else self.width
+        self.steps = nn.ModuleList(
+            GuidedStep(self._upsampler(2), self._fuse(joined, 3), join=self.join) for _ in self.in_channels[1:]
+        )
+
+    def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        x = self.coarsest(maps[-1])
+        before: list[Tensor] = []
+        for step, project, guide in zip(self.steps, (*self.guides, self.finest), maps[-2::-1], strict=True):
+            before.insert(0, x)
+            x = step(x, project(guide))
+        return x, before

@@ -1,0 +1,203 @@
+"""Swin-Unet (arXiv 2105.05537): windowed attention down and up, with a swappable upsampler on the way up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.networks.nets.swin_unetr import BasicLayer
+from torch import Tensor, nn
+
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
+from medups.upsamplers import Upsampled, create_upsampler, upsampler_class
+from medups.upsamplers.parts import pixel_shuffle
+
+PUBLISHED_UPSAMPLER = "patch_expand"
+_PATCH, _WINDOW = 4, 7
+
+
+@dataclass(frozen=True)
+class Size:
+    """Channels after the patches, and blocks and heads of each stage, fine to coarse."""
+
+    embed_channels: int
+    depths: tuple[int, ...]
+    heads: tuple[int, ...]
+
+
+VARIANTS = {
+    "tiny": Size(96, (2, 2, 2, 2), (3, 6, 12, 24)),
+    "small": Size(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "base": Size(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "test": Size(16, (1, 1, 2), (1, 2, 4)),
+}
+
+
+class SwinUNet(nn.Module):
+    """Swin-Unet for ``img_size`` images; logits [B, out_channels, H, W] from [B, in_channels, H, W].
+
+    Args:
+        img_size: height and width, or one number for both; multiples of 32 (16 for ``test``). Windows of 7 x 7
+            patches need not fit: where they do not, maps are filled up with zeros.
+        in_channels: of the image; one channel is repeated to three, as published.
+        out_channels: classes, background included.
+        upsampler: ``patch_expand`` (published: a linear layer to four pixels) or any name of
+            ``list_upsamplers()``; in each step of the decoder the encoder's map is the guide.
+        upsampler_options: further arguments of the upsampler.
+        image_guide: upsample the last four times by ``upsampler`` as well, a 3x3 convolution of the image being
+            the guide if it reads one. Otherwise patches are expanded, as published.
+        variant: ``tiny``, ``small``, ``base``, or ``test`` for a net of a few thousand parameters.
+        drop_path: greatest rate of stochastic depth.
+
+    Raises:
+        ValueError: a size that does not fit (the message proposes one), an unknown variant or upsampler.
+    """
+
+    def __init__(
+        self,
+        img_size: int | Sequence[int] = 224,
+        in_channels: int = 1,
+        out_channels: int = 9,
+        upsampler: str = PUBLISHED_UPSAMPLER,
+        upsampler_options: Mapping[str, Any] | None = None,
+        image_guide: bool = False,
+        variant: str = "tiny",
+        drop_path: float = 0.2,
+    ) -> None:
+        super().__init__()
+        if variant not in VARIANTS:
+            raise ValueError(f"SwinUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
+        size = VARIANTS[variant]
+        self.img_size = _checked_size(img_size, _PATCH * 2 ** (len(size.depths) - 1))
+        self.in_channels = in_channels
+        channels = [size.embed_channels * 2**stage for stage in range(len(size.depths))]
+        maps = [tuple(n // (_PATCH * 2**stage) for n in self.img_size) for stage in range(len(size.depths))]
+        rates = iter(torch.linspace(0, drop_path, sum(size.depths)).tolist())
+        paths = [[next(rates) for _ in range(depth)] for depth in size.depths]
+
+        def stage(number: int) -> BasicLayer:
+            return _stage(channels[number], size.depths[number], size.heads[number], maps[number], paths[number])
+
+        self.patches = nn.Sequential(
+            nn.Conv2d(3 if in_channels == 1 else in_channels, channels[0], _PATCH, _PATCH), ChannelNorm(channels[0])
+        )
+        self.stages = nn.ModuleList(stage(number) for number in range(len(channels)))
+        self.merges = nn.ModuleList(PatchMerging(width) for width in channels[:-1])
+        self.norm = ChannelNorm(channels[-1])
+        options = dict(upsampler_options or {})
+        self.steps = nn.ModuleList(
+            _step(channels[number], upsampler, options, stage(number)) for number in reversed(range(len(channels) - 1))
+        )
+        self.norm_up = ChannelNorm(channels[0])
+        last = upsampler if image_guide else PUBLISHED_UPSAMPLER
+        guided = last != PUBLISHED_UPSAMPLER and upsampler_class(last).needs_guide
+        self.image_guide = conv_norm_relu(in_channels, IMAGE_GUIDE_CHANNELS) if guided else None
+        self.last = _last_step(channels[0], last, options)
+        self.head = nn.Conv2d(channels[0], out_channels, 1, bias=False)
+        for step in (*self.steps, self.last):
+            step.project.apply(_init)
+            step.fuse.apply(_init)
+        self.stages.apply(_init)
+        self.merges.apply(_init)
+
+    def forward(self, image: Tensor) -> Tensor:
+        if image.ndim != 4 or image.shape[1] != self.in_channels or tuple(image.shape[2:]) != self.img_size:
+            raise ValueError(
+                f"SwinUNet: built for images [B, {self.in_channels}, {self.img_size[0]}, {self.img_size[1]}], "
+                f"got {tuple(image.shape)}"
+            )
+        x = self.patches(image.expand(-1, 3, -1, -1) if self.in_channels == 1 else image)
+        skips = []
+        for stage, merge in zip(self.stages[:-1], self.merges, strict=True):
+            skips.append(x)
+            x = merge(stage(x))
+        x = self.norm(self.stages[-1](x))
+        for step, skip in zip(self.steps, reversed(skips), strict=True):
+            x = step(x, skip)
+        guide = None if self.image_guide is None else self.image_guide(image)
+        return self.head(self.last(self.norm_up(x), guide))
+
+
+class ChannelNorm(nn.LayerNorm):
+    """Layer norm over the channels of each pixel of [B, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.movedim(1, -1)).movedim(-1, 1)
+
+
+class PatchMerging(nn.Module):
+    """Four neighbours to one pixel: [B, C, H, W] -> [B, 2 C, H / 2, W / 2]."""
+
+    def __init__(self, channels: int) -> None:
+        super().__init__()
+        self.norm = ChannelNorm(4 * channels)
+        self.reduction = nn.Conv2d(4 * channels, 2 * channels, 1, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        corners = [x[:, :, row::2, column::2] for column in (0, 1) for row in (0, 1)]
+        return self.reduction(self.norm(torch.cat(corners, 1)))
+
+
+class PatchExpand(nn.Module):
+    """Rearranges channels to pixels, as upsamplers do with a guide: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
+
+    needs_guide = False
+
+    def __init__(self, scale: int) -> None:
+        super().__init__()
+        self.scale = scale
+
+    def forward(self, x: Tensor, guide: Tensor | None = None) -> Upsampled:
+        return Upsampled(pixel_shuffle(x, (self.scale, self.scale)), guide)
+
+
+def _step(channels: int, upsampler: str, options: dict[str, Any], stage: BasicLayer) -> GuidedStep:
+    """From twice the channels at half the size to ``channels``, guided by the encoder's map of as many."""
+    fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), stage)
+    if upsampler == PUBLISHED_UPSAMPLER:
+        expand = nn.Conv2d(2 * channels, 4 * channels, 1, bias=False)
+        return GuidedStep(PatchExpand(2), fuse, project=expand, norm=ChannelNorm(channels))
+    up = create_upsampler(
+        upsampler, spatial_dims=2, in_channels=channels, guide_channels=channels, scale_factor=2, **options
+    )
+    project = nn.Conv2d(2 * channels, channels, 1, bias=False)
+    return GuidedStep(up, fuse, project=project, norm=ChannelNorm(channels))
+
+
+def _last_step(channels: int, upsampler: str, options: dict[str, Any]) -> GuidedStep:
+    """From patches to pixels."""
+    norm = ChannelNorm(channels)
+    if upsampler == PUBLISHED_UPSAMPLER:
+        expand = nn.Conv2d(channels, _PATCH**2 * channels, 1, bias=False)
+        return GuidedStep(PatchExpand(_PATCH), nn.Identity(), project=expand, norm=norm, join="none")
+    guide = IMAGE_GUIDE_CHANNELS if upsampler_class(upsampler).needs_guide else None
+    up = create_upsampler(
+        upsampler, spatial_dims=2, in_channels=channels, guide_channels=guide, scale_factor=_PATCH, **options
+    )
+    return GuidedStep(up, nn.Identity(), norm=norm, join="none")
+
+
+def _stage(channels: int, depth: int, heads: int, size: Sequence[int], drop_path: list[float]) -> BasicLayer:
+    """Blocks whose windows shrink to the map where it is smaller."""
+    window = min(_WINDOW, *size)
+    return BasicLayer(channels, depth, heads, (window, window), drop_path, qkv_bias=True)
+
+
+def _checked_size(img_size: int | Sequence[int], step: int) -> tuple[int, int]:
+    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
+    if height % step or width % step or min(height, width) < 2 * step:
+        fit = [max(2, -(-n // step)) * step for n in (height, width)]
+        raise ValueError(
+            f"SwinUNet: img_size must be multiples of {step}, got {height} x {width}; use {fit[0]} x {fit[1]}"
+        )
+    return height, width
+
+
+def _init(module: nn.Module) -> None:
+    """As published: truncated normal weights of all layers that act on a pixel alone."""
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)

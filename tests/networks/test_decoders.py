@@ -1,0 +1,74 @@
+"""Decoders on pyramids of any size."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from monai.networks.nets import ResNetFeatures
+from torch.nn import functional as F
+
+from medups.networks import DirectDecoder, FusionDecoder
+
+CHANNELS = (8, 12, 16)
+
+
+def pyramid(dims):
+    sizes = [(n, n + 2, n)[:dims] for n in (9, 5, 3)]
+    return [torch.randn(2, channels, *size) for channels, size in zip(CHANNELS, sizes, strict=True)]
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("upsampler", ["resfu", "freqfusion", "linear", "carafe"])
+@pytest.mark.parametrize(
+    ("decoder", "options"), [(DirectDecoder, {}), (FusionDecoder, {}), (FusionDecoder, {"join": "add"})]
+)
+def test_odd_sizes_and_every_parameter_learns(decoder, options, upsampler, dims):
+    torch.manual_seed(0)
+    extra = {"compressed_channels": 16} if upsampler == "freqfusion" else {}
+    net = decoder(dims, CHANNELS, 3, 16, upsampler, extra, deep_supervision=True, **options)
+    maps = pyramid(dims)
+    logits = net(maps, size=(18, 22, 18)[:dims])
+    assert logits[0].shape == (2, 3, *(18, 22, 18)[:dims])
+    assert len(logits) == 3
+    sum(one.square().sum() for one in logits).backward()
+    idle = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # the direct way has no use for a refined guide; a softmax does not see what is added to all of its logits
+    assert all("upsampler" in name and ("highpass" in name or name.endswith("bias")) for name in idle), idle
+    assert net.eval()(maps).shape == (2, 3, *maps[0].shape[2:])
+
+
+def test_direct_decoder_with_linear_upsampling_is_what_torch_computes():
+    """The head of SegFormer: projections, bilinear to the finest, one fusion."""
+    torch.manual_seed(0)
+    net, maps = DirectDecoder(2, CHANNELS, 3, 16, "linear").eval(), pyramid(2)
+    size = maps[0].shape[2:]
+    projected = [net.finest(maps[0])]
+    for step, x in zip(net.steps, maps[1:], strict=True):
+        projected.append(F.interpolate(step.project(x), size, mode="bilinear"))
+    torch.testing.assert_close(net(maps), net.head(net.fuse(torch.cat(projected, 1))))
+
+
+def test_fusion_decoder_fuses_the_refined_guide():
+    """What FreqFusion's high pass does to the guide reaches the result."""
+    torch.manual_seed(0)
+    net, maps = FusionDecoder(2, CHANNELS, 3, 16, "freqfusion", {"compressed_channels": 16}).eval(), pyramid(2)
+    before = net(maps)
+    torch.nn.init.normal_(net.steps[-1].upsampler.highpass.weight)
+    assert (net(maps) - before).abs().max() > 1e-3
+
+
+def test_on_a_monai_encoder():
+    encoder = ResNetFeatures("resnet10", pretrained=False, spatial_dims=2, in_channels=1)
+    image = torch.randn(1, 1, 64, 48)
+    maps = encoder(image)[:4]
+    net = DirectDecoder(2, [x.shape[1] for x in maps], 2, 16)
+    assert net(maps, size=image.shape[2:]).shape == (1, 2, 64, 48)
+
+
+def test_bad_arguments():
+    with pytest.raises(ValueError, match="in_channels must name two maps at least"):
+        DirectDecoder(2, [8], 2)
+    with pytest.raises(ValueError, match="width must be a multiple of 8, got 12"):
+        FusionDecoder(2, CHANNELS, 2, 12)
+    with pytest.raises(ValueError, match="made for 3 maps, got 2"):
+        FusionDecoder(2, CHANNELS, 2, 16)(pyramid(2)[:2])
