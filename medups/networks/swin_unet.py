@@ -11,6 +11,7 @@ from monai.networks.nets.swin_unetr import BasicLayer
 from torch import Tensor, nn
 
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
+from medups.networks.image_size import checked_size, three_channels
 from medups.upsamplers import Upsampled, create_upsampler, upsampler_class
 from medups.upsamplers.parts import pixel_shuffle
 
@@ -70,7 +71,7 @@ class SwinUNet(nn.Module):
         if variant not in VARIANTS:
             raise ValueError(f"SwinUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
         size = VARIANTS[variant]
-        self.img_size = _checked_size(img_size, _PATCH * 2 ** (len(size.depths) - 1))
+        self.img_size = checked_size("SwinUNet", img_size, _PATCH * 2 ** (len(size.depths) - 1))
         self.in_channels = in_channels
         channels = [size.embed_channels * 2**stage for stage in range(len(size.depths))]
         maps = [tuple(n // (_PATCH * 2**stage) for n in self.img_size) for stage in range(len(size.depths))]
@@ -103,12 +104,7 @@ class SwinUNet(nn.Module):
         self.merges.apply(_init)
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != self.in_channels or tuple(image.shape[2:]) != self.img_size:
-            raise ValueError(
-                f"SwinUNet: built for images [B, {self.in_channels}, {self.img_size[0]}, {self.img_size[1]}], "
-                f"got {tuple(image.shape)}"
-            )
-        x = self.patches(image.expand(-1, 3, -1, -1) if self.in_channels == 1 else image)
+        x = self.patches(three_channels("SwinUNet", image, self.in_channels, self.img_size))
         skips = []
         for stage, merge in zip(self.stages[:-1], self.merges, strict=True):
             skips.append(x)
@@ -183,16 +179,6 @@ def _stage(channels: int, depth: int, heads: int, size: Sequence[int], drop_path
     """Blocks whose windows shrink to the map where it is smaller."""
     window = min(_WINDOW, *size)
     return BasicLayer(channels, depth, heads, (window, window), drop_path, qkv_bias=True)
-
-
-def _checked_size(img_size: int | Sequence[int], step: int) -> tuple[int, int]:
-    height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-    if height % step or width % step or min(height, width) < 2 * step:
-        fit = [max(2, -(-n // step)) * step for n in (height, width)]
-        raise ValueError(
-            f"SwinUNet: img_size must be multiples of {step}, got {height} x {width}; use {fit[0]} x {fit[1]}"
-        )
-    return height, width
 
 
 def _init(module: nn.Module) -> None:

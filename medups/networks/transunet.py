@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
+from medups.networks.image_size import checked_size, three_channels
 from medups.networks.resnet_v2 import ResNetV2
 from medups.networks.vit import TransformerEncoder
 from medups.upsamplers import create_upsampler, upsampler_class
@@ -66,12 +67,7 @@ class TransUNet(nn.Module):
         variant: str = "r50_vit_b16",
     ) -> None:
         super().__init__()
-        height, width = (img_size, img_size) if isinstance(img_size, int) else img_size
-        if height % _STRIDE or width % _STRIDE or min(height, width) < 2 * _STRIDE:
-            fit = [max(2, -(-n // _STRIDE)) * _STRIDE for n in (height, width)]
-            raise ValueError(
-                f"TransUNet: img_size must be multiples of {_STRIDE}, got {height} x {width}; use {fit[0]} x {fit[1]}"
-            )
+        height, width = checked_size("TransUNet", img_size, _STRIDE)
         if variant not in VARIANTS:
             raise ValueError(f"TransUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
         size = VARIANTS[variant]
@@ -95,12 +91,7 @@ class TransUNet(nn.Module):
         self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        if image.ndim != 4 or image.shape[1] != self.in_channels or tuple(image.shape[2:]) != self.img_size:
-            raise ValueError(
-                f"TransUNet: built for images [B, {self.in_channels}, {self.img_size[0]}, {self.img_size[1]}], "
-                f"got {tuple(image.shape)}"
-            )
-        deep, skips = self.encoder(image.expand(-1, 3, -1, -1) if self.in_channels == 1 else image)
+        deep, skips = self.encoder(three_channels("TransUNet", image, self.in_channels, self.img_size))
         embedded = self.patch_embedding(deep)
         tokens = self.transformer(embedded.flatten(2).transpose(1, 2))
         deep = self.bridge(tokens.transpose(1, 2).unflatten(2, embedded.shape[2:]))

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.backend import choose_backend
+from medups.ops.backend import Backend, choose_backend
 
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 CONVS = {2: F.conv2d, 3: F.conv3d}
@@ -63,16 +63,19 @@ def read_linear(x: Tensor, axis: int, floor: Tensor, fraction: Tensor) -> Tensor
     return torch.lerp(below, above, fraction.to(x.dtype).reshape(shape))
 
 
-def resize_linear(x: Tensor, size: Sequence[int], *, margin: int = 0, step: int = 1) -> Tensor:
+def resize_linear(
+    x: Tensor, size: Sequence[int], *, margin: int = 0, step: int = 1, backend: Backend | None = None
+) -> Tensor:
     """``x`` [B, C, *in] linearly resized to ``size``, pixel centres aligned (align_corners=False).
 
     Args:
         margin: pixels at both ends of each axis that lie beyond the map, and are read where interpolation needs them.
         step: make only every ``step``-th pixel from the first, ``max(1, n // step)`` of them along each axis.
+        backend: see :mod:`medups.ops.backend`; None for the fastest.
     """
     if tuple(x.shape[2:]) == tuple(size) and margin == 0 and step == 1:
         return x
-    if choose_backend(None, x) == "triton":
+    if choose_backend(backend, x) == "triton":
         from medups.ops.gpu import taps  # not before it is needed: it imports Triton
 
         return taps.resize(x, size, margin, step)

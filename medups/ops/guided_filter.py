@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.backend import choose_backend
+from medups.ops.backend import Backend, choose_backend
 from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import resize_linear
 
@@ -21,9 +21,9 @@ def take_every(x: Tensor, step: int) -> Tensor:
     return x
 
 
-def box_mean(x: Tensor, radius: int) -> Tensor:
+def box_mean(x: Tensor, radius: int, backend: Backend | None = None) -> Tensor:
     """Mean over the window of ``2 * radius + 1`` pixels along each axis, counting only pixels inside the image."""
-    total = _BoxSum.apply(x, radius)
+    total = _BoxSum.apply(x, radius, choose_backend(backend, x))
     assert isinstance(total, Tensor)
     for axis in range(2, x.ndim):
         n = x.shape[axis]
@@ -37,20 +37,20 @@ class _BoxSum(torch.autograd.Function):
     """Sum over the window along each axis, zeros beyond the image: its own transpose."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, radius: int) -> Tensor:
-        ctx.radius = radius
+    def forward(ctx: Any, x: Tensor, radius: int, backend: Backend) -> Tensor:
+        ctx.options = radius, backend
         for axis in range(2, x.ndim):
-            x = _window_sum(x, axis, radius)
+            x = _window_sum(x, axis, radius, backend)
         return x
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> Any:
-        return _BoxSum.apply(grad, ctx.radius), None
+        return _BoxSum.apply(grad, *ctx.options), None, None
 
 
-def _window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
+def _window_sum(x: Tensor, axis: int, radius: int, backend: Backend) -> Tensor:
     """Sums of 1, 2, 4, ... pixels, each of two of the one before; those that make up the width are added."""
-    if choose_backend(None, x) == "triton":
+    if backend == "triton":
         from medups.ops.gpu.window import window_sum  # not before it is needed: it imports Triton
 
         return window_sum(x, axis, radius)
@@ -71,7 +71,9 @@ def _window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
     return total
 
 
-def guided_filter(guide: Tensor, x: Tensor, *, radius: int, eps: float, subsample: int = 1) -> Tensor:
+def guided_filter(
+    guide: Tensor, x: Tensor, *, radius: int, eps: float, subsample: int = 1, backend: Backend | None = None
+) -> Tensor:
     """Guided filter of ``x`` by ``guide``, channel by channel.
 
     Args:
@@ -80,6 +82,7 @@ def guided_filter(guide: Tensor, x: Tensor, *, radius: int, eps: float, subsampl
         radius: of the box in guide pixels; ``radius // subsample`` on the small grid.
         eps: added to the variance of the guide.
         subsample: statistics are taken on every ``subsample``-th pixel and read linearly in between.
+        backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
         [B, C, *size] in the dtype of ``guide``.
@@ -91,15 +94,20 @@ def guided_filter(guide: Tensor, x: Tensor, *, radius: int, eps: float, subsampl
     small_x = x if x.shape == small_guide.shape else take_every(x, subsample)
     if small_x.shape != small_guide.shape:
         raise ValueError(f"guided_filter: x of {tuple(x.shape)} does not fit guide of {tuple(guide.shape)}")
-    a, b = _coefficients(small_guide, small_x.to(wide), radius // subsample, eps)
-    size = guide.shape[2:]
-    return (resize_linear(a, size) * guide.to(wide) + resize_linear(b, size)).to(guide.dtype)
+    chosen = choose_backend(backend, guide, x)
+    a, b = _coefficients(small_guide, small_x.to(wide), radius // subsample, eps, chosen)
+    slope, offset = (resize_linear(value, guide.shape[2:], backend=chosen) for value in (a, b))
+    return (slope * guide.to(wide) + offset).to(guide.dtype)
 
 
-def _coefficients(guide: Tensor, x: Tensor, radius: int, eps: float) -> tuple[Tensor, Tensor]:
+def _coefficients(guide: Tensor, x: Tensor, radius: int, eps: float, backend: Backend) -> tuple[Tensor, Tensor]:
     """Local linear fit ``x = a * guide + b`` over boxes, averaged over the boxes a pixel lies in."""
-    mean_guide, mean_x = box_mean(guide, radius), box_mean(x, radius)
-    covariance = box_mean(guide * x, radius) - mean_guide * mean_x
-    variance = box_mean(guide * guide, radius) - mean_guide * mean_guide
+
+    def mean(values: Tensor) -> Tensor:
+        return box_mean(values, radius, backend)
+
+    mean_guide, mean_x = mean(guide), mean(x)
+    covariance = mean(guide * x) - mean_guide * mean_x
+    variance = mean(guide * guide) - mean_guide * mean_guide
     a = covariance / (variance + eps)
-    return box_mean(a, radius), box_mean(mean_x - a * mean_guide, radius)
+    return mean(a), mean(mean_x - a * mean_guide)

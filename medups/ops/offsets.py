@@ -8,24 +8,25 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.backend import choose_backend
+from medups.ops.backend import Backend, choose_backend
 from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import linear_position
 
 
-def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:
+def sample_offsets(x: Tensor, offsets: Tensor, *, backend: Backend | None = None) -> Tensor:
     """Read ``x`` linearly at ``(p + 1/2) * in / out - 1/2 + offset``; positions are clamped to the map.
 
     Args:
         x: [B, C, *in].
         offsets: [B, d * G, *out] in pixels of ``x``, coordinate by coordinate (the last axis of the map first),
             each for G groups of channels; G divides C.
+        backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
         [B, C, *out] in the dtype of ``x``. Coordinates and sums are float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: shapes that do not fit, a backend that cannot run.
     """
     dims = x.ndim - 2
     batch, channels = x.shape[:2]
@@ -45,10 +46,11 @@ def sample_offsets(x: Tensor, offsets: Tensor) -> Tensor:
         positions.append((base + shifts[:, axis]).clamp(0, n_in[axis] - 1))
     grouped = x.reshape(batch * groups, channels // groups, *n_in)
     flat = [position.flatten(0, 1) for position in positions]
-    if not x.numel() or choose_backend(None, x) == "triton":
-        sampled = _by_corners(grouped, flat)
-    elif torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export():
-        sampled = _by_corners(grouped.to(wide), flat)  # GridSample is unreliable in exported graphs
+    exporting = torch.compiler.is_exporting() or torch.onnx.is_in_onnx_export()  # GridSample is unreliable there
+    if choose_backend(backend, x, offsets) == "triton":
+        sampled = _by_kernel(grouped, flat)
+    elif exporting or not x.numel():
+        sampled = _by_corners(grouped.to(wide), flat)
     else:
         sampled = _grid_sample(grouped.to(wide), flat)
     return sampled.reshape(batch, channels, *n_out).to(x.dtype)
@@ -60,17 +62,19 @@ def _grid_sample(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
     return F.grid_sample(x, torch.stack(scaled[::-1], -1), mode="bilinear", padding_mode="border", align_corners=False)
 
 
-def _by_corners(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
-    """The same by reading the pixels around each position."""
-    corners = list(_corners(positions, x.shape[2:]))
-    flat = x.flatten(2)
-    if choose_backend(None, x) == "triton":
-        from medups.ops.gpu.sampling import sample  # not before it is needed: it imports Triton
+def _by_kernel(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
+    from medups.ops.gpu.sampling import sample  # not before it is needed: it imports Triton
 
-        cells, shares = (torch.stack([part.flatten(1) for part in parts], 1) for parts in zip(*corners, strict=True))
-        return sample(flat, cells, shares)
+    corners = zip(*_corners(positions, x.shape[2:]), strict=True)
+    cells, shares = (torch.stack([part.flatten(1) for part in parts], 1) for parts in corners)
+    return sample(x.flatten(2), cells, shares)
+
+
+def _by_corners(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
+    """The same by gathering the pixels around each position."""
+    flat = x.flatten(2)
     total = torch.zeros((), dtype=x.dtype, device=x.device)
-    for cell, share in corners:
+    for cell, share in _corners(positions, x.shape[2:]):
         read = flat.gather(2, cell.flatten(1)[:, None].expand(-1, x.shape[1], -1))
         total = total + read.unflatten(2, positions[0].shape[1:]) * share[:, None]
     return total
