@@ -42,4 +42,5 @@ _OPERATORS: dict[Any, Callable[..., int]] = {
     torch.ops.medups.weighted_sum: _taps,
     torch.ops.medups.dot_products: _taps,
     torch.ops.medups.kernel_logits: _kernel_logits,
+    torch.ops.medups.kernel_logits_in_place: _kernel_logits,
 }

@@ -102,17 +102,13 @@ class FreqFusion(Upsampler):
             sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
             fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
         smooth = self._lowpass_logits(fine, deep)
-
-        def enlarge(low: Tensor) -> Tensor:
-            return read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
-
-        up = enlarge(x)
-        out_guide = guide
-        if self.highpass is not None:
-            assert sharpening is not None
-            sharpening = sharpening + enlarge(self.highpass(deep))
-            blurred = self._filter(guide, sharpening, self.highpass_kernel)
-            out_guide = 2 * guide - blurred
+        # all that is enlarged by the same kernels at once
+        low = x if self.highpass is None else torch.cat([x, self.highpass(deep)], 1)
+        enlarged = read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
+        up, out_guide = enlarged[:, : x.shape[1]], guide
+        if sharpening is not None:
+            sharpening = sharpening + enlarged[:, x.shape[1] :]
+            out_guide = 2 * guide - self._filter(guide, sharpening, self.highpass_kernel)
         if self.offsets is not None:
             up = self.offsets(up, deep, fine, x.shape[2:])
         return Upsampled(up, out_guide)

@@ -74,6 +74,7 @@ def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
     """Time against output elements: a slope of one is linear cost."""
     figure, axes = plt.subplots(1, len(runs), figsize=(7 * len(runs), 5), squeeze=False)
     for axis, run in zip(axes[0], runs, strict=True):
+        axis.set_prop_cycle(color=matplotlib.colormaps["tab20"](range(20)))
         lines: dict[str, list[Record]] = {}
         for record in run["records"]:
             if record["setting"].startswith("series") and record["pass"] == "training":
@@ -87,7 +88,7 @@ def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
         axis.set_ylabel("forward and backward [ms]")
         axis.set_title(f"{run['machine']['device']}, {run['machine']['threads']} threads")
         axis.grid(alpha=0.3, which="both")
-        axis.legend(fontsize=7)
+        axis.legend(fontsize=7, loc="center left", bbox_to_anchor=(1, 0.5))
     figure.tight_layout()
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=90)
