@@ -27,7 +27,10 @@ def outputs_and_gradients(function, tensors):
 
 
 def compare(function, *tensors, tolerance=1e-12):
-    """Outputs and gradients of both backends, relative to the greatest value."""
+    """Outputs and gradients of both backends, relative to the greatest value.
+
+    Some gradients are zero but for rounding, such as that of a bias before a softmax: hence the absolute part.
+    """
     with use_backend("reference"):
         expected = outputs_and_gradients(function, tensors)
     with use_backend("triton"):
@@ -35,7 +38,7 @@ def compare(function, *tensors, tolerance=1e-12):
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
         assert one.dtype == other.dtype
-        assert (one - other).abs().max() <= tolerance * other.abs().max()
+        assert (one - other).abs().max() <= tolerance * other.abs().max() + 1e-13
 
 
 QUICK = [
