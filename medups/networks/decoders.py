@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,7 +17,7 @@ from medups.upsamplers.parts import conv
 _GROUPS = 8
 
 
-class PyramidDecoder(nn.Module):
+class PyramidDecoder(nn.Module, ABC):
     """What both decoders share: the projections, the heads, and the checks.
 
     Args:
@@ -72,12 +73,13 @@ class PyramidDecoder(nn.Module):
             return logits
         return [logits, *(head(x) for head, x in zip(self.deep_heads, deeper, strict=True))]
 
+    @abstractmethod
     def make_steps(self) -> None:
-        raise NotImplementedError
+        """The modules that :meth:`decode` uses."""
 
+    @abstractmethod
     def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
         """The fused map at the finest size, and what deep supervision looks at, one map a coarser level."""
-        raise NotImplementedError
 
     def _fuse(self, in_channels: int, kernel_size: int) -> nn.Sequential:
         mix = conv(self.spatial_dims, in_channels, self.width, kernel_size)

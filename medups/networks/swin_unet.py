@@ -139,8 +139,6 @@ class PatchMerging(nn.Module):
 class PatchExpand(nn.Module):
     """Rearranges channels to pixels, as upsamplers do with a guide: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
 
-    needs_guide = False
-
     def __init__(self, scale: int) -> None:
         super().__init__()
         self.scale = scale

@@ -63,6 +63,11 @@ def read_linear(x: Tensor, axis: int, floor: Tensor, fraction: Tensor) -> Tensor
     return torch.lerp(below, above, fraction.to(x.dtype).reshape(shape))
 
 
+def kept_pixels(n: int, step: int) -> int:
+    """How many of ``n`` pixels remain when every ``step``-th is kept from the first on."""
+    return max(1, n // step)
+
+
 def resize_linear(
     x: Tensor, size: Sequence[int], *, margin: int = 0, step: int = 1, backend: Backend | None = None
 ) -> Tensor:
@@ -70,7 +75,7 @@ def resize_linear(
 
     Args:
         margin: pixels at both ends of each axis that lie beyond the map, and are read where interpolation needs them.
-        step: make only every ``step``-th pixel from the first, ``max(1, n // step)`` of them along each axis.
+        step: make only every ``step``-th pixel, as :func:`kept_pixels` says.
         backend: see :mod:`medups.ops.backend`; None for the fastest.
     """
     if tuple(x.shape[2:]) == tuple(size) and margin == 0 and step == 1:
@@ -89,7 +94,7 @@ def resize_linear(
         return crop(large, [ratio * margin for ratio in ratios])
     for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
         floor, fraction = linear_position(n, out, x.device, x.dtype)
-        kept = slice(0, max(1, out // step) * step, step)
+        kept = slice(0, kept_pixels(out, step) * step, step)
         x = read_linear(x, 2 + axis, floor[kept] + margin, fraction[kept])
     return x
 

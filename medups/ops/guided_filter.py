@@ -10,14 +10,13 @@ from torch.nn import functional as F
 
 from medups.ops.backend import Backend, choose_backend
 from medups.ops.dtypes import wide_dtype
-from medups.ops.grid import resize_linear
+from medups.ops.grid import kept_pixels, resize_linear
 
 
 def take_every(x: Tensor, step: int) -> Tensor:
-    """Every ``step``-th pixel from the first, ``max(1, n // step)`` of them along each spatial axis."""
+    """Every ``step``-th pixel along each spatial axis, as :func:`kept_pixels` says."""
     for axis in range(2, x.ndim):
-        keep = max(1, x.shape[axis] // step)
-        x = x[(slice(None),) * axis + (slice(0, keep * step, step),)]
+        x = x[(slice(None),) * axis + (slice(0, kept_pixels(x.shape[axis], step) * step, step),)]
     return x
 
 

@@ -55,11 +55,11 @@ def kernel_logits(
         normed = F.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
         out = F.linear(normed.transpose(1, 2), weight, bias)
     else:
-        layers = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
-        if torch.is_grad_enabled() and any(value.requires_grad for value in layers):
-            out = _kernel_logits(*layers, norm_groups, eps)[0]
+        tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
+        if torch.is_grad_enabled() and any(value.requires_grad for value in tensors):
+            out = _kernel_logits(*tensors, norm_groups, eps)[0]
         else:
-            out = _kernel_logits_in_place(*layers, norm_groups, eps)
+            out = _kernel_logits_in_place(*tensors, norm_groups, eps)
     return out.unflatten(1, size).movedim(-1, 1)
 
 
@@ -68,44 +68,30 @@ def block_diagonal(weight: Tensor, groups: int) -> Tensor:
     return torch.block_diag(*weight.chunk(groups)) if groups > 1 else weight
 
 
-@torch.library.custom_op("medups::kernel_logits", mutates_args=())
-def _kernel_logits(
-    around: Tensor,
-    query: Tensor,
-    centre: Tensor,
-    mix: Tensor,
-    mix_bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    norm_groups: int,
-    eps: float,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+_LAYERS = (
+    "Tensor query, Tensor centre, Tensor mix, Tensor mix_bias, Tensor norm_weight, Tensor norm_bias, Tensor weight, "
+    "Tensor bias, int norm_groups, float eps"
+)
+
+
+@torch.library.custom_op(
+    "medups::kernel_logits",
+    mutates_args=(),
+    schema=f"(Tensor around, {_LAYERS}) -> (Tensor, Tensor, Tensor, Tensor)",
+)
+def _kernel_logits(around: Tensor, *layers: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """Logits [B, N, K], and what the gradient needs: the hidden map [B, N, M], mean and deviation [B, groups]."""
-    layers = around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
     hidden = torch.empty_like(around)
-    out, mean, rstd = _logits(hidden, *layers, norm_groups, eps)
+    out, mean, rstd = _logits(hidden, around, *layers)
     return out, hidden, mean, rstd
 
 
-@torch.library.custom_op("medups::kernel_logits_in_place", mutates_args=("around",))
-def _kernel_logits_in_place(
-    around: Tensor,
-    query: Tensor,
-    centre: Tensor,
-    mix: Tensor,
-    mix_bias: Tensor,
-    norm_weight: Tensor,
-    norm_bias: Tensor,
-    weight: Tensor,
-    bias: Tensor,
-    norm_groups: int,
-    eps: float,
-) -> Tensor:
+@torch.library.custom_op(
+    "medups::kernel_logits_in_place", mutates_args=("around",), schema=f"(Tensor(a!) around, {_LAYERS}) -> Tensor"
+)
+def _kernel_logits_in_place(around: Tensor, *layers: Any) -> Tensor:
     """The logits alone; leaves the hidden map in ``around``."""
-    layers = around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
-    return _logits(around, *layers, norm_groups, eps)[0]
+    return _logits(around, around, *layers)[0]
 
 
 @_kernel_logits_in_place.register_fake

@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 FRESH = r"bridge\.|decoder\.|head\."
 """Ours that a classifier's weights leave as they are."""
+_STRIDE = 16  # image pixels from token to token
 _BLOCK = re.compile(r"^Transformer/encoderblock_(\d+)/(.+)/(kernel|bias|scale)$")
 _PARTS = {
     "MultiHeadDotProductAttention_1/query": "attention.query",
@@ -50,7 +51,9 @@ def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tenso
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
     """Position embeddings [1, N, C] of a square grid to the module's, linearly with aligned corners, as published."""
     side = round(positions.shape[1] ** 0.5)
-    height, width = (n // 16 for n in module.img_size)  # type: ignore[union-attr]  # TransUNet's
+    size = module.img_size
+    assert isinstance(size, tuple)  # TransUNet's
+    height, width = (n // _STRIDE for n in size)
     grid = positions.unflatten(1, (side, -1)).movedim(3, 1)
     return F.interpolate(grid, (height, width), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
 

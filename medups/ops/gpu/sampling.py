@@ -5,32 +5,25 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from medups.ops.gpu.kernels import sampling as kernels
-from medups.ops.gpu.tables import sum_type
-
-_BLOCK = 64
+from medups.ops.gpu.launch import Blocks, sum_type
 
 
+@torch.library.custom_op("medups::gpu_sample", mutates_args=())
 def sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     """``out[n, c, p] = sum over corners of shares[n, corner, p] x[n, c, cells[n, corner, p]]``.
 
     x [N, C, pixels], cells and shares [N, corners, places] -> [N, C, places] in the dtype of ``x``.
     """
-    return _sample(x, cells, shares)
-
-
-@torch.library.custom_op("medups::gpu_sample", mutates_args=())
-def _sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     out = x.new_empty(*x.shape[:2], cells.shape[2])
     if out.numel():
         (count, channels, pixels), places = x.shape, cells.shape[2]
-        block_c, block_x = (min(_BLOCK, triton.next_power_of_2(n)) for n in (channels, places))
-        kernels.gather_sum[(count * triton.cdiv(places, block_x) * triton.cdiv(channels, block_c),)](
+        blocks = Blocks(channels, places)
+        kernels.gather_sum[(count * blocks.programs,)](
             x.contiguous(), cells.contiguous(), shares.contiguous(), out, channels, pixels, places,
-            CORNERS=cells.shape[1], ACC=sum_type(x), BLOCK_C=block_c, BLOCK_X=block_x,
+            CORNERS=cells.shape[1], ACC=sum_type(x), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
         )  # fmt: skip
     return out
 
@@ -43,27 +36,26 @@ def _sample_backward(
     x_grad = x.new_zeros(x.shape if to_x else (0,))
     shares_grad = shares.new_zeros(shares.shape if to_shares else (0,))
     grad, cells = grad.contiguous(), cells.contiguous()
-    block_c = min(_BLOCK, triton.next_power_of_2(channels))
     acc = sum_type(x)
     if to_shares and grad.numel():
-        block_x = min(_BLOCK, triton.next_power_of_2(places))
-        kernels.share_gradient[(count * triton.cdiv(places, block_x),)](
+        blocks = Blocks(channels, places)
+        kernels.share_gradient[(count * blocks.along_x,)](
             x.contiguous(), cells, grad, shares_grad, channels, pixels, places,
-            CORNERS=corners, ACC=acc, BLOCK_C=block_c, BLOCK_X=block_x,
+            CORNERS=corners, ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x,
         )  # fmt: skip
     if to_x and grad.numel():
         ordered, order = torch.sort(cells.flatten(1), dim=1, stable=True)
         ends = torch.arange(pixels + 1, device=x.device).expand(count, -1).contiguous()
         start = torch.searchsorted(ordered, ends)
-        block_x = min(_BLOCK, triton.next_power_of_2(pixels))
-        kernels.source_gradient[(count * triton.cdiv(pixels, block_x) * triton.cdiv(channels, block_c),)](
+        blocks = Blocks(channels, pixels)
+        kernels.source_gradient[(count * blocks.programs,)](
             grad, start, order, shares.contiguous(), x_grad, channels, pixels, places, corners,
-            ACC=acc, BLOCK_C=block_c, BLOCK_X=block_x,
+            ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x,
         )  # fmt: skip
     return x_grad, shares_grad
 
 
-@_sample.register_fake
+@sample.register_fake
 def _(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:2], cells.shape[2])
 
@@ -83,4 +75,4 @@ def _differentiate(ctx: Any, grad: Tensor) -> Any:
     return x_grad if to_x else None, None, shares_grad if to_shares else None
 
 
-_sample.register_autograd(_differentiate, setup_context=_save)
+sample.register_autograd(_differentiate, setup_context=_save)

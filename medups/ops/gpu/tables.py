@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import torch
-import triton.language as tl
 from torch import Tensor
 
-from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import linear_position, nearest_taps
 
 
@@ -92,13 +89,3 @@ def _axis(
     integers = (value.to(device, torch.int32) for value in (index, start, tap[order], pixel[order]))
     index, start, tap, pixel = (value.contiguous() for value in integers)
     return Axis(taps.kernel_size, taps.linear, index, fraction.contiguous().to(device), start, tap, pixel)
-
-
-def three_axes(x: Tensor, leading: int) -> Tensor:
-    """A view with three spatial axes behind ``leading`` others."""
-    return x.unsqueeze(leading) if x.ndim == leading + 2 else x
-
-
-def sum_type(x: Tensor) -> Any:
-    """Triton's name of the type in which sums over ``x`` are taken."""
-    return {torch.float32: tl.float32, torch.float64: tl.float64}[wide_dtype(x.dtype)]

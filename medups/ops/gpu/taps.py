@@ -7,14 +7,13 @@ from math import prod
 from typing import Any
 
 import torch
-import triton
 from torch import Tensor
 
 from medups.ops.dtypes import wide_dtype
 from medups.ops.gpu.kernels import taps as kernels
-from medups.ops.gpu.tables import Axis, Taps, axes_of, sum_type, three_axes
-
-_BLOCK = 64
+from medups.ops.gpu.launch import Blocks, sum_type
+from medups.ops.gpu.tables import Axis, Taps, axes_of
+from medups.ops.grid import kept_pixels
 
 
 def reassemble(x: Tensor, weights: Tensor, kernel_size: int, linear: bool, border: str, softmax: bool) -> Tensor:
@@ -96,7 +95,7 @@ def _resize_backward(grad: Tensor, x: Tensor, size: Sequence[int], margin: int, 
 
 def _ones(x: Tensor, size: Sequence[int], step: int) -> Tensor:
     """The weight of the only tap, in no memory of its own."""
-    return x.new_ones(()).expand(x.shape[0], 1, 1, *(max(1, n // step) for n in size))
+    return x.new_ones(()).expand(x.shape[0], 1, 1, *(kept_pixels(n, step) for n in size))
 
 
 @_reassemble.register_fake
@@ -122,7 +121,7 @@ def _(grad: Tensor, query: Tensor, key: Tensor, kernel_size: int, dilation: Sequ
 
 @_resize.register_fake
 def _(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
-    return x.new_empty(*x.shape[:2], *(n // step if n >= step else 1 for n in size))
+    return x.new_empty(*x.shape[:2], *(kept_pixels(n, step) for n in size))
 
 
 @_resize_backward.register_fake
@@ -170,10 +169,10 @@ def weighted_sum(source: Tensor, weights: Tensor, log_sums: Tensor, taps: Taps, 
     out = source.new_empty(*source.shape[:3], *weights.shape[3:])
     if not out.numel():
         return out
-    large, small, given = (three_axes(value, 3) for value in (out, source, weights))
+    large, small, given = (_three_axes(value) for value in (out, source, weights))
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = large.shape
-    blocks = _Blocks(channels, size[2])
+    blocks = Blocks(channels, size[2])
     kernels.weighted_sum[(batch * groups * size[0] * size[1] * blocks.programs,)](
         small, given, large, log_sums, *(axis.index for axis in axes), *(axis.fraction for axis in axes),
         channels, groups, *size, *small.stride(), *given.stride(), *large.stride(),
@@ -184,13 +183,13 @@ def weighted_sum(source: Tensor, weights: Tensor, log_sums: Tensor, taps: Taps, 
 
 def dot_products(source: Tensor, values: Tensor, taps: Taps) -> Tensor:
     """[B, G, C, *in] and [B, G, C, *out] -> [B, G, pixel taps, *out] in float32 or wider."""
-    small, large = three_axes(source, 3), three_axes(values, 3)
+    small, large = _three_axes(source), _three_axes(values)
     axes = _axes(small, large, taps)
     counts = [axis.index.shape[0] for axis in axes]
     batch, groups, channels, *size = large.shape
     out = source.new_empty(batch, groups, prod(counts), *values.shape[3:], dtype=wide_dtype(source.dtype))
     if out.numel():
-        blocks = _Blocks(channels, size[2])
+        blocks = Blocks(channels, size[2])
         kernels.dot_products[(batch * groups * size[0] * size[1] * blocks.along_x,)](
             small, large, out, *(axis.index for axis in axes), channels, groups, *size, *small.stride(),
             *large.stride(), *counts, ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
@@ -203,10 +202,10 @@ def spread_taps(values: Tensor, weights: Tensor, log_sums: Tensor, source: Tenso
     out = source.new_zeros(source.shape)
     if not out.numel() or not values.numel():
         return out
-    large, small, given = (three_axes(value, 3) for value in (values, out, weights))
+    large, small, given = (_three_axes(value) for value in (values, out, weights))
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = small.shape
-    blocks = _Blocks(channels, size[2])
+    blocks = Blocks(channels, size[2])
     kernels.spread_taps[(batch * groups * size[0] * size[1] * blocks.programs,)](
         large, given, log_sums, small, *(axis.start for axis in axes), *(axis.tap for axis in axes),
         *(axis.pixel for axis in axes), *(axis.fraction for axis in axes), channels, groups, *size,
@@ -222,10 +221,10 @@ def _weight_gradient(
     out = weights.new_empty(weights.shape)
     if not out.numel():
         return out
-    small, given = three_axes(source, 3), three_axes(weights, 3)
+    small, given = _three_axes(source), _three_axes(weights)
     axes = _axes(small, given, taps)
     batch, groups, _, *size = given.shape
-    blocks = _Blocks(1, size[2])
+    blocks = Blocks(1, size[2])
     kernels.weight_gradient[(batch * groups * size[0] * size[1] * blocks.along_x,)](
         dots, given, log_sums, out, *(axis.fraction for axis in axes), groups, *size, *given.stride(),
         **_weighting(axes, softmax), ACC=sum_type(dots), BLOCK_X=blocks.x,
@@ -233,13 +232,9 @@ def _weight_gradient(
     return out
 
 
-class _Blocks:
-    """How the channels and the pixels of a row are shared out among programs."""
-
-    def __init__(self, channels: int, pixels: int) -> None:
-        self.c, self.x = (min(_BLOCK, triton.next_power_of_2(n)) for n in (channels, pixels))
-        self.along_x = triton.cdiv(pixels, self.x)
-        self.programs = self.along_x * triton.cdiv(channels, self.c)
+def _three_axes(x: Tensor) -> Tensor:
+    """A view of [B, G, C, *size] with three spatial axes."""
+    return x.unsqueeze(3) if x.ndim == 5 else x
 
 
 def _axes(small: Tensor, large: Tensor, taps: Taps) -> tuple[Axis, Axis, Axis]:

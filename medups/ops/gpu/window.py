@@ -7,7 +7,7 @@ import triton
 from torch import Tensor
 
 from medups.ops.gpu.kernels import window as kernels
-from medups.ops.gpu.tables import sum_type
+from medups.ops.gpu.launch import sum_type
 
 _BLOCK = 1024
 

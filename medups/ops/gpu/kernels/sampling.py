@@ -7,15 +7,21 @@ import triton.language as tl
 
 
 @triton.jit
+def _tile(channels, pixels, BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr):
+    """Which sample, channels (a column) and pixels a program works on."""
+    blocks_x, blocks_c = tl.cdiv(pixels, BLOCK_X), tl.cdiv(channels, BLOCK_C)
+    program = tl.program_id(0)
+    n = (program // (blocks_x * blocks_c)).to(tl.int64)
+    c = (program // blocks_x % blocks_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
+    return n, c, (program % blocks_x * BLOCK_X + tl.arange(0, BLOCK_X)).to(tl.int64)
+
+
+@triton.jit
 def gather_sum(
     x, cells, shares, out, channels, pixels, places, CORNERS: tl.constexpr, ACC: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    blocks_x, blocks_c = tl.cdiv(places, BLOCK_X), tl.cdiv(channels, BLOCK_C)
-    program = tl.program_id(0)
-    n = (program // (blocks_x * blocks_c)).to(tl.int64)
-    c = (program // blocks_x % blocks_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
-    p = (program % blocks_x * BLOCK_X + tl.arange(0, BLOCK_X)).to(tl.int64)
+    n, c, p = _tile(channels, places, BLOCK_C, BLOCK_X)
     mask, used = p < places, c < channels
     total = tl.zeros((BLOCK_C, BLOCK_X), ACC)
     for corner in tl.static_range(CORNERS):
@@ -33,10 +39,7 @@ def share_gradient(
     x, cells, grad, out, channels, pixels, places, CORNERS: tl.constexpr, ACC: tl.constexpr,
     BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    blocks_x = tl.cdiv(places, BLOCK_X)
-    n = (tl.program_id(0) // blocks_x).to(tl.int64)
-    p = (tl.program_id(0) % blocks_x * BLOCK_X + tl.arange(0, BLOCK_X)).to(tl.int64)
-    lanes = tl.arange(0, BLOCK_C).to(tl.int64)[:, None]
+    n, lanes, p = _tile(BLOCK_C, places, BLOCK_C, BLOCK_X)  # all channels, block by block
     mask = p < places
     for corner in tl.static_range(CORNERS):
         at = (n * CORNERS + corner) * places + p
@@ -57,11 +60,7 @@ def source_gradient(
     BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """Each pixel adds up what its readers, sorted by pixel, give back."""
-    blocks_x, blocks_c = tl.cdiv(pixels, BLOCK_X), tl.cdiv(channels, BLOCK_C)
-    program = tl.program_id(0)
-    n = (program // (blocks_x * blocks_c)).to(tl.int64)
-    c = (program // blocks_x % blocks_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
-    i = (program % blocks_x * BLOCK_X + tl.arange(0, BLOCK_X)).to(tl.int64)
+    n, c, i = _tile(channels, pixels, BLOCK_C, BLOCK_X)
     mask, used = i < pixels, c < channels
     first = tl.load(start + n * (pixels + 1) + i, mask=mask, other=0)
     count = tl.load(start + n * (pixels + 1) + i + 1, mask=mask, other=0) - first

@@ -12,18 +12,19 @@ import triton.language as tl
 
 
 @triton.jit
-def _row(blocks_x, blocks_c, n_y, n_z, groups):
-    """Which sample, group, row, block of channels and block of pixels a program works on."""
+def _tile(channels, groups, n_z, n_y, n_x, BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr):
+    """Which sample, group, row, channels (a column) and pixels of the row a program works on."""
+    blocks_x, blocks_c = tl.cdiv(n_x, BLOCK_X), tl.cdiv(channels, BLOCK_C)
     rest = tl.program_id(0)
-    block_x = rest % blocks_x
+    x = rest % blocks_x * BLOCK_X + tl.arange(0, BLOCK_X)
     rest = rest // blocks_x
-    block_c = rest % blocks_c
+    c = (rest % blocks_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
     rest = rest // blocks_c
     y = rest % n_y
     rest = rest // n_y
     z = rest % n_z
     rest = rest // n_z
-    return (rest // groups).to(tl.int64), (rest % groups).to(tl.int64), z.to(tl.int64), y.to(tl.int64), block_c, block_x
+    return (rest // groups).to(tl.int64), (rest % groups).to(tl.int64), z.to(tl.int64), y.to(tl.int64), c, x
 
 
 @triton.jit
@@ -77,10 +78,7 @@ def weighted_sum(
     ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """out[p] = sum over taps of weight[tap, p] source[index[tap, p]]."""
-    blocks_x, blocks_c = tl.cdiv(n_x, BLOCK_X), tl.cdiv(channels, BLOCK_C)
-    b, g, z, y, block_c, block_x = _row(blocks_x, blocks_c, n_y, n_z, groups)
-    x = block_x * BLOCK_X + tl.arange(0, BLOCK_X)
-    c = (block_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
+    b, g, z, y, c, x = _tile(channels, groups, n_z, n_y, n_x, BLOCK_C, BLOCK_X)
     mask, used = x < n_x, c < channels
     wide_x = x.to(tl.int64)
     weights += b * wb + g * wg + z * wz + y * wy + wide_x * wx
@@ -90,7 +88,7 @@ def weighted_sum(
     log_sum = fx
     if SOFTMAX:
         log_sum = _log_sum(weights, wt, mask, BLOCK_X, KZ * KY * KX, ACC)
-        if block_c == 0:
+        if tl.min(c) == 0:  # once for all channels
             tl.store(log_sums + (((b * groups + g) * n_z + z) * n_y + y) * n_x + wide_x, log_sum, mask=mask)
     total = tl.zeros((BLOCK_C, BLOCK_X), ACC)
     for jz in range(KZ + (CORNERS > 4)):
@@ -115,9 +113,7 @@ def dot_products(
     BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """out[tap, p] = sum over channels of values[p] source[index[tap, p]], tap by tap of the pixels that are read."""
-    b, g, z, y, _, block_x = _row(tl.cdiv(n_x, BLOCK_X), 1, n_y, n_z, groups)
-    x = block_x * BLOCK_X + tl.arange(0, BLOCK_X)
-    lanes = tl.arange(0, BLOCK_C).to(tl.int64)[:, None]
+    b, g, z, y, lanes, x = _tile(BLOCK_C, groups, n_z, n_y, n_x, BLOCK_C, BLOCK_X)  # all channels, block by block
     mask = x < n_x
     wide_x = x.to(tl.int64)
     source += b * sb + g * sg
@@ -149,8 +145,7 @@ def weight_gradient(
     ACC: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """From the dot product of each pixel tap to the gradient of each weight or logit."""
-    b, g, z, y, _, block_x = _row(tl.cdiv(n_x, BLOCK_X), 1, n_y, n_z, groups)
-    x = block_x * BLOCK_X + tl.arange(0, BLOCK_X)
+    b, g, z, y, _, x = _tile(1, groups, n_z, n_y, n_x, 1, BLOCK_X)
     mask = x < n_x
     wide_x = x.to(tl.int64)
     plane = n_z.to(tl.int64) * n_y * n_x
@@ -193,10 +188,7 @@ def spread_taps(
     ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     """The transpose of :func:`weighted_sum`: each input pixel gathers from those that read it, so that no two add."""
-    blocks_x, blocks_c = tl.cdiv(n_x, BLOCK_X), tl.cdiv(channels, BLOCK_C)
-    b, g, z, y, block_c, block_x = _row(blocks_x, blocks_c, n_y, n_z, groups)
-    x = block_x * BLOCK_X + tl.arange(0, BLOCK_X)
-    c = (block_c * BLOCK_C + tl.arange(0, BLOCK_C)).to(tl.int64)[:, None]
+    b, g, z, y, c, x = _tile(channels, groups, n_z, n_y, n_x, BLOCK_C, BLOCK_X)
     mask, used = x < n_x, c < channels
     values += b * vb + g * vg + c * vc
     weights += b * wb + g * wg
