@@ -50,7 +50,7 @@ class Run:
     optimizer: torch.optim.Optimizer
     train: list[CachedCase]
     val: list[CachedCase]
-    weights: LoadReport | None = None
+    weights: LoadReport | None
 
     @property
     def folder(self) -> Path:
@@ -85,7 +85,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
             log(f"{config['weights']['path']}: {run.weights}")
         best = _fit(run, plan, identity, log, board, display, done)
         state = load_checkpoint(best)
-        write_bundle(bundle, run.model, state["network"], f"{config['name']}, step {state['step']}")
+        write_bundle(bundle, run.model, state["weights"], f"{config['name']}, step {state['step']}")
         log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
     return bundle
 
@@ -146,6 +146,7 @@ def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
         warmup_steps=int(training["warmup_steps"]),
         workers=int(training["workers"]),
         clip_norm=training["clip_norm"],
+        ema_decay=training["ema_decay"],
     )
 
 

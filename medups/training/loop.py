@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import DataLoader, Dataset, Subset
 
 from medups.training.checkpoint import load_checkpoint, save_checkpoint
@@ -24,7 +25,11 @@ Scalars = Callable[[Mapping[str, float], int], None]
 
 @dataclass(frozen=True)
 class Plan:
-    """How long and how often: all counted in optimiser steps."""
+    """How long and how often: all counted in optimiser steps.
+
+    ema_decay: a running mean of the weights, of which each step keeps this share, is what is validated and kept;
+    None validates and keeps the weights themselves.
+    """
 
     steps: int
     batch_size: int
@@ -33,6 +38,7 @@ class Plan:
     warmup_steps: int = 0
     workers: int = 0
     clip_norm: float | None = None
+    ema_decay: float | None = None
 
 
 @dataclass
@@ -83,26 +89,35 @@ def train(
         seed: randomness of step s inside the network depends on (seed, s).
 
     Returns:
-        The checkpoint with the best validation score, or the last one where nothing was validated.
+        The checkpoint with the best validation score, or the last one where nothing was validated. Its
+        ``weights`` are those that were validated.
 
     Raises:
         NonFiniteLossError: the loss of a step is not finite.
     """
     last, best = folder / "last.pt", folder / "best.pt"
     rates = [group["lr"] for group in optimizer.param_groups]
+    average = None
+    if plan.ema_decay is not None:
+        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True)
     start, best_score = 0, -math.inf
     if last.is_file():
         state = load_checkpoint(last)
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         start, best_score = int(state["step"]), float(state["best_score"])
+        if average is not None:
+            average.module.load_state_dict(state["weights"])
+            average.n_averaged.fill_(start)
         if start < plan.steps:
             hooks.log(f"resuming after step {start} of {plan.steps}")
     network, optimizer = fabric.setup(network, optimizer)
+    validated = _plain(network) if average is None else average.module.to(fabric.device)
 
     def save(path: Path, step: int) -> None:
         state = {
             "network": _plain(network).state_dict(),
+            "weights": validated.state_dict(),
             "optimizer": optimizer.state_dict(),
             "step": step,
             "best_score": best_score,
@@ -136,13 +151,14 @@ def train(
         if plan.clip_norm is not None:
             fabric.clip_gradients(network, optimizer, max_norm=plan.clip_norm)
         optimizer.step()
+        if average is not None:
+            average.update_parameters(_plain(network))
         hooks.progress(step + 1, current)
         speed = (step + 1 - start) * plan.batch_size / (time.perf_counter() - began)
         hooks.scalars({"loss": current, "learning_rate": rates[0] * rate, "samples_per_second": speed}, step + 1)
         validating = (step + 1) % plan.validate_every == 0 or step + 1 == plan.steps
         if validating:
-            network.eval()
-            score = hooks.validate(_plain(network), step + 1)
+            score = hooks.validate(validated.eval(), step + 1)
             if score is not None and score > best_score:
                 best_score = score
                 save(best, step + 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 import torch
@@ -35,7 +36,7 @@ class StopError(Exception):
     pass
 
 
-def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN):
+def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN, validate=None):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(0.3), nn.ReLU(), nn.Conv2d(4, 2, 1))
     losses = []
@@ -46,7 +47,7 @@ def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN):
             raise StopError
 
     hooks = Hooks(
-        validate=lambda _, step: scores[step] if scores else None,
+        validate=lambda network, step: scores[step] if scores else validate and validate(network),
         scalars=lambda *_: None,
         progress=progress,
         log=lambda _: None,
@@ -60,17 +61,20 @@ def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN):
     return best, losses
 
 
-def weights(path):
-    return load_checkpoint(path)["network"]
+def weights(path, kind="weights"):
+    return load_checkpoint(path)[kind]
 
 
+@pytest.mark.parametrize("ema_decay", [None, 0.8])
 @pytest.mark.parametrize("stop_after", [1, 4, 6, 11])
-def test_resumes_bit_by_bit(tmp_path, stop_after):
-    whole, losses = run(tmp_path / "whole")
+def test_resumes_bit_by_bit(tmp_path, stop_after, ema_decay):
+    plan = replace(PLAN, ema_decay=ema_decay)
+    whole, losses = run(tmp_path / "whole", plan=plan)
     with pytest.raises(StopError):
-        run(tmp_path / "parts", stop_after)
-    best, rest = run(tmp_path / "parts")
-    assert all(torch.equal(value, weights(best)[name]) for name, value in weights(whole).items())
+        run(tmp_path / "parts", stop_after, plan=plan)
+    best, rest = run(tmp_path / "parts", plan=plan)
+    for kind in ("network", "weights"):
+        assert all(torch.equal(value, weights(best, kind)[name]) for name, value in weights(whole, kind).items())
     assert rest == losses[len(losses) - len(rest) :]
     assert losses[-1] < losses[0]
 
@@ -80,6 +84,24 @@ def test_best_is_the_best_validation_score(tmp_path):
     assert best.name == "best.pt"
     assert load_checkpoint(best)["step"] == 6
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 12
+
+
+def test_the_running_mean_is_validated_and_kept(tmp_path):
+    """Its definition, step by step: the first step's weights, then 0.7 of the mean and 0.3 of the step's."""
+    plan = replace(PLAN, validate_every=1, ema_decay=0.7)
+    steps, validated = [], []
+
+    def keep(network):
+        validated.append({name: value.clone() for name, value in network.state_dict().items()})
+        steps.append(weights(tmp_path / "last.pt", "network") if (tmp_path / "last.pt").is_file() else None)
+
+    best, _ = run(tmp_path, plan=plan, validate=keep)
+    steps = [*steps[1:], weights(best, "network")]
+    mean = steps[0]
+    for step, seen in zip(steps[1:], validated[1:], strict=True):
+        mean = {name: 0.7 * mean[name] + 0.3 * value for name, value in step.items()}
+        torch.testing.assert_close(seen, mean)
+    assert not torch.equal(mean["0.weight"], steps[-1]["0.weight"])
 
 
 def test_nan_stops_and_keeps_the_last_state(tmp_path):
