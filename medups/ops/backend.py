@@ -63,3 +63,10 @@ def why_not_triton(*tensors: Tensor) -> str | None:
         if tensor.dtype not in _TRITON_TYPES:
             return f"it takes floating-point tensors, got {tensor.dtype}"
     return None
+
+
+def inference_on_cpu(*tensors: Tensor) -> bool:
+    """Is this a plain call on a CPU whose gradient nobody needs? Then work may go part by part into one output."""
+    if torch.compiler.is_compiling() or any(tensor.device.type != "cpu" for tensor in tensors):
+        return False
+    return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.backend import Backend, choose_backend
+from medups.ops.backend import Backend, choose_backend, inference_on_cpu
+from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import LINEAR_MODES, linear_position, nearest_taps
 from medups.ops.layout import Layout
 from medups.ops.taps import weighted_sum
 
 TapMode = Literal["nearest", "linear"]
 Border = Literal["zeros", "reflect", "replicate"]
+_SLAB_BYTES = 2**24  # of what is held beside inputs and output, at inference
 
 
 def reassemble(
@@ -61,26 +64,67 @@ def reassemble(
 
         grouped = x.reshape(batch, groups, channels // groups, *n_in)
         return gpu.reassemble(grouped, weights, kernel_size, taps == "linear", border, softmax).flatten(1, 2)
+    plain = chosen == "reference"
+    steps = whole_steps(x, n_out)
+    if steps is not None and (taps == "linear" or border_fits(n_in, kernel_size // 2, border)):
+        return _by_shifts(
+            x,
+            weights,
+            kernel_size,
+            steps,
+            "replicate" if taps == "linear" else border,
+            taps == "linear",
+            softmax,
+            plain,
+        )
     if softmax:
         weights = torch.softmax(weights, 2)
-    steps = whole_steps(x, n_out)
-    indices: Sequence[Tensor] = ()
-    if steps is not None and (taps == "linear" or border_fits(n_in, kernel_size // 2, border)):
-        reach = [kernel_size // 2] * len(n_in)
-        source = enlarged(x, steps, reach, "replicate" if taps == "linear" else border, taps == "linear")
-        layout = Layout((kernel_size,) * len(n_in), n_out, steps)
-    elif taps == "linear":
-        source = x
+    if taps == "linear":
         weights, indices = _linear_taps(n_in, weights, kernel_size)
         layout = Layout((kernel_size + 1,) * len(n_in), n_out, None)
     else:
-        source = x
         indices, inside = nearest_indices(n_in, n_out, kernel_size, border, x.device)
         weights = weights if inside is None else weights * inside
         layout = Layout((kernel_size,) * len(n_in), n_out, None)
-    source = source.reshape(batch, groups, channels // groups, *source.shape[2:])
-    out = weighted_sum(source, weights, layout, indices, plain=chosen == "reference")
-    return out.reshape(batch, channels, *n_out).to(x.dtype)
+    source = x.reshape(batch, groups, channels // groups, *n_in)
+    return weighted_sum(source, weights, layout, indices, plain=plain).reshape(batch, channels, *n_out).to(x.dtype)
+
+
+def _by_shifts(
+    x: Tensor,
+    weights: Tensor,
+    kernel_size: int,
+    steps: tuple[int, ...],
+    border: str,
+    linear: bool,
+    softmax: bool,
+    plain: bool,
+) -> Tensor:
+    """Taps as shifted views of the enlarged ``x``, a slab of rows after another where that saves memory."""
+    batch, channels, rows, *_ = x.shape
+    groups, n_out = weights.shape[1], tuple(weights.shape[3:])
+    margin = kernel_size // 2 + (1 if linear else 0)  # linear reading needs one pixel more than the taps reach
+    padded = _padded(x, [margin] * len(steps), border)
+
+    def slab(first: int, count: int) -> Tensor:
+        source = _magnified(padded.narrow(2, first, count + 2 * margin), steps, linear)
+        part = weights.narrow(3, first * steps[0], count * steps[0])
+        part = torch.softmax(part, 2) if softmax else part
+        layout = Layout((kernel_size,) * len(steps), (part.shape[3], *n_out[1:]), steps)
+        grouped = source.reshape(batch, groups, channels // groups, *source.shape[2:])
+        return weighted_sum(grouped, part, layout, plain=plain).flatten(1, 2).to(x.dtype)
+
+    if plain or not inference_on_cpu(x, weights):
+        return slab(0, rows)
+    temporaries = (x.numel() * prod(steps) + weights.numel()) * wide_dtype(x.dtype).itemsize
+    count = max(2 * margin, rows * _SLAB_BYTES // temporaries)
+    if count >= rows:
+        return slab(0, rows)
+    out = x.new_empty(batch, channels, *n_out)
+    for first in range(0, rows, count):
+        here = min(count, rows - first)
+        out.narrow(2, first * steps[0], here * steps[0]).copy_(slab(first, here))
+    return out
 
 
 def whole_steps(x: Tensor, n_out: Sequence[int]) -> tuple[int, ...] | None:
@@ -101,9 +145,17 @@ def border_fits(n_in: Sequence[int], reach: int, border: str) -> bool:
 def enlarged(x: Tensor, steps: Sequence[int], reach: Sequence[int], border: str, linear: bool) -> Tensor:
     """``x`` with a border of at least ``reach`` pixels, enlarged by whole ``steps``, by which then taps are shifted."""
     more = 1 if linear else 0  # linear reading needs one pixel more than the taps reach
-    if max(reach) + more:
-        margins = [margin + more for one in reversed(reach) for margin in (one, one)]
-        x = F.pad(x, margins, mode="constant" if border == "zeros" else border)
+    return _magnified(_padded(x, [one + more for one in reach], border), steps, linear)
+
+
+def _padded(x: Tensor, margins: Sequence[int], border: str) -> Tensor:
+    if not max(margins):
+        return x
+    both_ends = [margin for one in reversed(margins) for margin in (one, one)]
+    return F.pad(x, both_ends, mode="constant" if border == "zeros" else border)
+
+
+def _magnified(x: Tensor, steps: Sequence[int], linear: bool) -> Tensor:
     if all(step == 1 for step in steps):
         return x
     mode = LINEAR_MODES[len(steps)] if linear else "nearest"

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from itertools import product
 from math import prod
 
 from torch import Tensor, nn
 
 from medups.ops import reassemble
+from medups.ops.backend import inference_on_cpu
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, dividing_groups, odd_kernel, pixel_shuffle, read_nearest, whole_scale
+from medups.upsamplers.parts import (
+    channels_last,
+    conv,
+    dividing_groups,
+    odd_kernel,
+    pixel_shuffle,
+    read_nearest,
+    whole_scale,
+)
 
 
 class CARAFE(Upsampler):
@@ -48,6 +58,20 @@ class CARAFE(Upsampler):
             nn.init.zeros_(layer.bias)
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
-        logits = read_nearest(pixel_shuffle(self.encode(self.compress(x)), self.scale), size)
-        logits = logits.unflatten(1, (self.groups, -1))
+        logits = self.encode(channels_last(self.compress(x)))
+        if inference_on_cpu(x, logits) and tuple(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)) == size:
+            return Upsampled(self._place_by_place(x, logits), guide)
+        logits = read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))
         return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)
+
+    def _place_by_place(self, x: Tensor, logits: Tensor) -> Tensor:
+        """The same for each place that output pixels have in an input pixel, without shuffling the logits."""
+        out = x.new_empty(*x.shape[:2], *(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)))
+        placed = logits.unflatten(1, (self.groups, -1, prod(self.scale)))
+        for number, place in enumerate(product(*map(range, self.scale))):
+            pixels = tuple(slice(first, None, step) for first, step in zip(place, self.scale, strict=True))
+            kernels = placed[:, :, :, number]
+            out[(slice(None), slice(None), *pixels)] = reassemble(
+                x, kernels, kernel_size=self.kernel_size, softmax=True
+            )
+        return out

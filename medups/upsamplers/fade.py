@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from medups.ops import reassemble
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, odd_kernel, read_nearest
+from medups.upsamplers.parts import add_nearest, channels_last, conv, odd_kernel, read_nearest
 
 
 class FADE(Upsampler):
@@ -58,8 +58,12 @@ class FADE(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
-        deep = read_nearest(self.encode(self.compress(x)), size)
-        logits = self.encode(self.compress_guide(guide)) + deep
+        logits = add_nearest(self._encoded(self.compress_guide(guide)), self._encoded(self.compress(x)))
         gate = torch.sigmoid(read_nearest(self.gate(x), size))
         mixed = reassemble(x, logits[:, None], kernel_size=self.kernel_size, softmax=True)
-        return Upsampled(mixed + gate.to(mixed.dtype) * (guide - mixed), guide)
+        del logits  # memory for what comes
+        return Upsampled(torch.lerp(mixed, guide.to(mixed.dtype), gate.to(mixed.dtype)), guide)
+
+    def _encoded(self, compressed: Tensor) -> Tensor:
+        logits: Tensor = self.encode(channels_last(compressed))
+        return logits

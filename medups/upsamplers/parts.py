@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from medups.upsamplers.base import Upsampler
 
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 CONVS: dict[int, type[nn.Conv2d] | type[nn.Conv3d]] = {2: nn.Conv2d, 3: nn.Conv3d}
 
 
@@ -18,6 +19,11 @@ def conv(
     """Convolution that keeps the size, zero border."""
     make = CONVS[spatial_dims]
     return make(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias, groups=groups)
+
+
+def channels_last(x: Tensor) -> Tensor:
+    """``x`` with the channels of a pixel side by side: what convolutions of large maps read and write fastest."""
+    return x.contiguous(memory_format=_CHANNELS_LAST[x.ndim])
 
 
 def whole_scale(upsampler: Upsampler) -> tuple[int, ...]:
@@ -66,3 +72,16 @@ def read_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
         else:
             x = x.index_select(2 + axis, torch.arange(out, device=x.device) * n // out)
     return x
+
+
+def add_nearest(large: Tensor, small: Tensor) -> Tensor:
+    """``large`` [B, C, *out] plus ``small`` [B, C, *in] read at ``floor(p * in / out)``; at whole ratios unenlarged."""
+    size, n_in = large.shape[2:], small.shape[2:]
+    if min(n_in) == 0 or any(out % n for out, n in zip(size, n_in, strict=True)):
+        return large + read_nearest(small, size)
+    for axis, (out, n) in enumerate(zip(size, n_in, strict=True)):
+        large, small = large.unflatten(2 + 2 * axis, (n, out // n)), small.unsqueeze(3 + 2 * axis)
+    total = large + small
+    for axis in range(len(size)):
+        total = total.flatten(2 + axis, 3 + axis)
+    return total

@@ -21,9 +21,8 @@ from medups.ops.paired_difference import key_neighbourhood
 from medups.ops.reassemble import TapMode, nearest_indices
 from medups.ops.similarity import Metric
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, odd_kernel
+from medups.upsamplers.parts import channels_last, conv, odd_kernel
 
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
 _NORM_GROUPS = 8
 _WIDENING = 4  # hidden channels of a similarity block over its embedding
 
@@ -48,8 +47,7 @@ class PairedDifference(nn.Module):
 
     def forward(self, key: Tensor, query: Tensor, dilation: tuple[int, ...]) -> Tensor:
         norm, size = self.norm, query.shape[2:]
-        layout = _CHANNELS_LAST[query.ndim]  # grouped convolutions of few channels run twice as fast in it
-        key, query = key.contiguous(memory_format=layout), query.contiguous(memory_format=layout)
+        key, query = channels_last(key), channels_last(query)
         if key.shape[2:] == size:
             key = norm(key)
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import io
 import pickle
+import sys
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from medups.ops import reassemble
 from medups.upsamplers import create_upsampler, list_upsamplers
 
 CHANNELS, GUIDE = 8, 8
@@ -149,6 +151,23 @@ def test_same_bits_every_time(method, dims):
         return out.x, a.grad, b.grad
 
     assert all(torch.equal(first, second) for first, second in zip(run(), run(), strict=True))
+
+
+@DIMS
+@EACH
+@pytest.mark.parametrize("ratio", [1, 2, 3])
+def test_inference_in_slabs(method, dims, ratio, monkeypatch):
+    """Without gradients large maps go slab by slab; the numbers are those of training."""
+    module = sys.modules[reassemble.__module__]  # the function hides it
+    monkeypatch.setattr(module, "_SLAB_BYTES", 1)
+    small = (13, 4, 3)[:dims]
+    x, guide = inputs(dims, small, tuple(ratio * n for n in small), torch.float64)
+    up = method.make(dims).double()
+    trained = up(x.requires_grad_(), guide)
+    with torch.no_grad():
+        inferred = up(x, guide)
+    torch.testing.assert_close(inferred.x, trained.x, rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(inferred.guide, trained.guide, rtol=1e-12, atol=1e-13)
 
 
 @DIMS
