@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Mapping
+from types import FunctionType
 from typing import Any
 
 from medups.errors import InputError
@@ -66,6 +67,7 @@ def _resolve(spec: Mapping[str, Any], source: str) -> Any:
     found = None
     if allowed is None or attribute in allowed:
         found = getattr(importlib.import_module(module), attribute, None)
-    if not isinstance(found, type) or attribute.startswith("_"):
+    own_function = module == "medups.networks" and isinstance(found, FunctionType)
+    if not (isinstance(found, type) or own_function) or attribute.startswith("_"):
         raise InputError(f"{source}: _target_ {name!r} is not allowed; classes may come from {', '.join(ALLOWED)}")
     return found

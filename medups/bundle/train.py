@@ -96,14 +96,9 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     target, source = label_set(str(config["label_set"])), label_set(str(data["source_labels"]))
     for organ in target.names:
         source.id_of(organ)
-    if config["upsampler"]["name"] is not None and "upsampler" not in network["module"]:
-        raise InputError(
-            f"network {network['name']} upsamples its own way, {config['upsampler']['name']!r} would have no effect; "
-            "use upsampler=native"
-        )
     split = open_dataset(data)
     definition = define(
-        network["module"],
+        _network(network["module"], config["upsampler"]),
         config["preprocessing"],
         network["inferer"],
         target,
@@ -121,6 +116,14 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
         part: _read(items, part, data, source, target, network["spacing"], display) for part, items in cases.items()
     }
     return Run(config, model, transform, loss, optimizer, read["train"], read["val"], weights)
+
+
+def _network(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The network as configured; one that takes no upsampler has its own swapped, unless that is ``native``."""
+    if upsampler["name"] is None or "upsampler" in module:
+        return module
+    target = "medups.networks.with_upsampler"
+    return {"_target_": target, "network": module, "upsampler": upsampler["name"], "options": upsampler["options"]}
 
 
 def _start_from(network: nn.Module, weights: Mapping[str, Any]) -> LoadReport | None:

@@ -2,7 +2,17 @@
 
 from medups.networks.decoders import DirectDecoder, FusionDecoder
 from medups.networks.guided_step import GuidedStep
+from medups.networks.swap import SwapReport, swap_upsampling, with_upsampler
 from medups.networks.swin_unet import SwinUNet
 from medups.networks.transunet import TransUNet
 
-__all__ = ["DirectDecoder", "FusionDecoder", "GuidedStep", "SwinUNet", "TransUNet"]
+__all__ = [
+    "DirectDecoder",
+    "FusionDecoder",
+    "GuidedStep",
+    "SwapReport",
+    "SwinUNet",
+    "TransUNet",
+    "swap_upsampling",
+    "with_upsampler",
+]

@@ -9,9 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medups.networks.guided_step import GuidedStep, Join
+from medups.networks.guided_step import GuidedStep, Join, step_upsampler
 from medups.ops.grid import resize_linear
-from medups.upsamplers import create_upsampler
 from medups.upsamplers.parts import conv
 
 _GROUPS = 8
@@ -86,14 +85,7 @@ class PyramidDecoder(nn.Module, ABC):
         return nn.Sequential(mix, nn.GroupNorm(_GROUPS, self.width), nn.ReLU())
 
     def _upsampler(self, ratio: int) -> nn.Module:
-        return create_upsampler(
-            self.upsampler,
-            spatial_dims=self.spatial_dims,
-            in_channels=self.width,
-            guide_channels=self.width,
-            scale_factor=ratio,
-            **self.options,
-        )
+        return step_upsampler(self.upsampler, self.spatial_dims, self.width, self.width, ratio, self.options)
 
 
 class DirectDecoder(PyramidDecoder):
@@ -106,7 +98,6 @@ class DirectDecoder(PyramidDecoder):
         self.steps = nn.ModuleList(
             GuidedStep(
                 self._upsampler(2**level),
-                nn.Identity(),
                 project=conv(self.spatial_dims, channels, self.width),
                 join="none",
             )

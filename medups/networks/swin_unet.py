@@ -10,9 +10,9 @@ import torch
 from monai.networks.nets.swin_unetr import BasicLayer
 from torch import Tensor, nn
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu, step_upsampler
 from medups.networks.image_size import checked_size, three_channels
-from medups.upsamplers import Upsampled, create_upsampler, upsampler_class
+from medups.upsamplers import Upsampled, upsampler_class
 from medups.upsamplers.parts import pixel_shuffle
 
 PUBLISHED_UPSAMPLER = "patch_expand"
@@ -153,9 +153,7 @@ def _step(channels: int, upsampler: str, options: dict[str, Any], stage: BasicLa
     if upsampler == PUBLISHED_UPSAMPLER:
         expand = nn.Conv2d(2 * channels, 4 * channels, 1, bias=False)
         return GuidedStep(PatchExpand(2), fuse, project=expand, norm=ChannelNorm(channels))
-    up = create_upsampler(
-        upsampler, spatial_dims=2, in_channels=channels, guide_channels=channels, scale_factor=2, **options
-    )
+    up = step_upsampler(upsampler, 2, channels, channels, 2, options)
     project = nn.Conv2d(2 * channels, channels, 1, bias=False)
     return GuidedStep(up, fuse, project=project, norm=ChannelNorm(channels))
 
@@ -165,12 +163,10 @@ def _last_step(channels: int, upsampler: str, options: dict[str, Any]) -> Guided
     norm = ChannelNorm(channels)
     if upsampler == PUBLISHED_UPSAMPLER:
         expand = nn.Conv2d(channels, _PATCH**2 * channels, 1, bias=False)
-        return GuidedStep(PatchExpand(_PATCH), nn.Identity(), project=expand, norm=norm, join="none")
+        return GuidedStep(PatchExpand(_PATCH), project=expand, norm=norm, join="none")
     guide = IMAGE_GUIDE_CHANNELS if upsampler_class(upsampler).needs_guide else None
-    up = create_upsampler(
-        upsampler, spatial_dims=2, in_channels=channels, guide_channels=guide, scale_factor=_PATCH, **options
-    )
-    return GuidedStep(up, nn.Identity(), norm=norm, join="none")
+    up = step_upsampler(upsampler, 2, channels, guide, _PATCH, options)
+    return GuidedStep(up, norm=norm, join="none")
 
 
 def _stage(channels: int, depth: int, heads: int, size: Sequence[int], drop_path: list[float]) -> BasicLayer:

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu, step_upsampler
 from medups.networks.image_size import checked_size, three_channels
 from medups.networks.resnet_v2 import ResNetV2
 from medups.networks.vit import TransformerEncoder
-from medups.upsamplers import create_upsampler, upsampler_class
+from medups.upsamplers import upsampler_class
 
 PUBLISHED_UPSAMPLER = "bilinear"
 _STRIDE = 16
@@ -20,10 +21,13 @@ _STRIDE = 16
 
 @dataclass(frozen=True)
 class Size:
-    """How wide and deep a variant is; decoder channels run from the deepest block to the finest."""
+    """How wide and deep a variant is; decoder channels run from the deepest block to the finest.
 
-    width: int
-    units: tuple[int, int, int]
+    Without a ResNet (``width`` and ``units`` None) patches of the image are embedded, and no step has a skip.
+    """
+
+    width: int | None
+    units: tuple[int, int, int] | None
     embed_channels: int
     heads: int
     mlp_channels: int
@@ -34,6 +38,7 @@ class Size:
 
 VARIANTS = {
     "r50_vit_b16": Size(64, (3, 4, 9), 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
+    "vit_b16": Size(None, None, 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
     "tiny": Size(16, (1, 1, 1), 96, 4, 192, 2, 96, (64, 32, 16, 16)),
 }
 
@@ -49,8 +54,8 @@ class TransUNet(nn.Module):
             decoder block the skip is the guide; the last block has none, there a 3x3 convolution of the
             image guides, if the upsampler reads a guide.
         upsampler_options: further arguments of the upsampler.
-        image_guide: without it the last block stays bilinear for upsamplers that read a guide.
-        variant: ``r50_vit_b16`` or ``tiny``.
+        image_guide: without it blocks that have no skip stay bilinear for upsamplers that read a guide.
+        variant: ``r50_vit_b16``, ``vit_b16`` (no skips) or ``tiny``.
 
     Raises:
         ValueError: a size that is no multiple of 16 (the message proposes one), an unknown variant or upsampler.
@@ -73,15 +78,22 @@ class TransUNet(nn.Module):
         size = VARIANTS[variant]
         self.img_size = (height, width)
         self.in_channels = in_channels
-        self.encoder = ResNetV2(3 if in_channels == 1 else in_channels, size.width, size.units)
-        self.patch_embedding = nn.Conv2d(self.encoder.out_channels, size.embed_channels, 1)
+        channels = 3 if in_channels == 1 else in_channels
+        self.encoder: ResNetV2 | None = None
+        if size.width is not None and size.units is not None:
+            self.encoder = ResNetV2(channels, size.width, size.units)
+            self.patch_embedding = nn.Conv2d(self.encoder.out_channels, size.embed_channels, 1)
+            skip_channels = self.encoder.skip_channels
+        else:
+            self.patch_embedding = nn.Conv2d(channels, size.embed_channels, _STRIDE, _STRIDE)
+            skip_channels = (0, 0, 0)
         self.transformer = TransformerEncoder(
             (height // _STRIDE) * (width // _STRIDE), size.embed_channels, size.heads, size.mlp_channels, size.layers
         )
         self.bridge = conv_norm_relu(size.embed_channels, size.bridge_channels)
         self.decoder = Decoder(
             size.bridge_channels,
-            self.encoder.skip_channels,
+            skip_channels,
             size.decoder_channels,
             in_channels,
             upsampler,
@@ -91,7 +103,9 @@ class TransUNet(nn.Module):
         self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
 
     def forward(self, image: Tensor) -> Tensor:
-        deep, skips = self.encoder(three_channels("TransUNet", image, self.in_channels, self.img_size))
+        deep, skips = three_channels("TransUNet", image, self.in_channels, self.img_size), [None] * 3
+        if self.encoder is not None:
+            deep, skips = self.encoder(deep)
         embedded = self.patch_embedding(deep)
         tokens = self.transformer(embedded.flatten(2).transpose(1, 2))
         deep = self.bridge(tokens.transpose(1, 2).unflatten(2, embedded.shape[2:]))
@@ -99,7 +113,7 @@ class TransUNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Three steps guided by the skips, a last one guided by the image or by nothing."""
+    """Steps guided by the skips; where there is none, as in the last step, by the image or by nothing."""
 
     def __init__(
         self,
@@ -120,21 +134,19 @@ class Decoder(nn.Module):
         for skip, out in zip((*skip_channels, 0), out_channels, strict=True):
             guide = skip or (IMAGE_GUIDE_CHANNELS if self.image_guide is not None else None)
             unguided = needs_guide and guide is None
-            step_upsampler = create_upsampler(
-                "linear_aligned" if unguided else name,
-                spatial_dims=2,
-                in_channels=in_channels,
-                guide_channels=guide,
-                scale_factor=2,
-                **({} if unguided else options),
+            up = step_upsampler(
+                "linear_aligned" if unguided else name, 2, in_channels, guide, 2, {} if unguided else options
             )
             fuse = nn.Sequential(conv_norm_relu(in_channels + skip, out), conv_norm_relu(out, out))
-            steps.append(GuidedStep(step_upsampler, fuse, join="concat" if skip else "none"))
+            steps.append(GuidedStep(up, fuse, join="concat" if skip else "none"))
             in_channels = out
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor], image: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skips: Sequence[Tensor | None], image: Tensor) -> Tensor:
         guide = self.image_guide(image) if self.image_guide is not None else None
-        for step, skip in zip(self.steps, (*skips, guide), strict=True):
+        for step, skip in zip(self.steps, (*skips, None), strict=True):
+            if skip is None and guide is not None:
+                ratio = guide.shape[2] // (2 * x.shape[2])
+                skip = F.avg_pool2d(guide, ratio) if ratio > 1 else guide
             x = step(x, skip)
         return x

@@ -34,6 +34,8 @@ class Upsampler(nn.Module):
     """
 
     needs_guide: ClassVar[bool] = False
+    equal_channels: ClassVar[bool] = False
+    """Must the guide have as many channels as ``x``?"""
 
     def __init__(
         self, spatial_dims: int, in_channels: int, guide_channels: int | None = None, scale_factor: Scale = 2

@@ -23,6 +23,7 @@ class FADE(Upsampler):
     """
 
     needs_guide = True
+    equal_channels = True
 
     def __init__(
         self,

@@ -33,6 +33,9 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
         if "networks" in run:
             yield from _network_table(run)
             yield ""
+        if "decoders" in run:
+            yield from _decoder_table(run)
+            yield ""
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in run.get("records", []):
             groups.setdefault((record["setting"], record["dtype"]), []).append(record)
@@ -68,6 +71,18 @@ def _network_table(run: dict[str, Any]) -> Iterator[str]:
             for low, median, high in (record["step"], record["against_bilinear"])
         )
         yield f"| {record['decoder']} | {step} | {ratio} |"
+
+
+def _decoder_table(run: dict[str, Any]) -> Iterator[str]:
+    yield "**A prediction of each network with each upsampler: one image at 224 x 224, one volume at 96^3**\n"
+    yield "| network | upsampler | parameters, M | multiply-adds, G | peak MB | median s | times its own |"
+    yield "|---|---|--:|--:|--:|--:|--:|"
+    for record in run["decoders"]:
+        peak = "" if record["peak_bytes"] is None else f"{record['peak_bytes'] / 1e6:.0f}"
+        yield (
+            f"| {record['network']} | `{record['upsampler']}` | {record['parameters'] / 1e6:.2f} "
+            f"| {record['multiply_adds'] / 1e9:.1f} | {peak} | {record['seconds']:.3f} | {record['against']:.2f} |"
+        )
 
 
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:

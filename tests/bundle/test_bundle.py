@@ -56,6 +56,27 @@ def test_mask_lies_on_the_scans_grid(bundle, scan, tmp_path):
     assert table["1"] == "aorta"
 
 
+def test_a_swapped_network_is_a_bundle(tmp_path):
+    """A network of MONAI with its upsampling swapped comes back whole, and MONAI itself can build it."""
+    unet = {
+        "_target_": "monai.networks.nets.UNet", "spatial_dims": 2, "in_channels": 1, "out_channels": 9,
+        "channels": [8, 16], "strides": [2],
+    }  # fmt: skip
+    swapped = {"_target_": "medups.networks.with_upsampler", "network": unet, "upsampler": "resfu", "options": {}}
+    inferer = {"_target_": "medups.inference.SliceInferer", "size": 64}
+    model = make_model(define(swapped, [SCALE], inferer, label_set("synapse8"), None, SPLIT), "test")
+    write_bundle(tmp_path / "bundle", model, model.network.state_dict(), "a test")
+    image = torch.randn(1, 1, 30, 22)
+    network = load_bundle(tmp_path / "bundle").network
+    assert any(type(module).__name__ == "ReSFU" for module in network.modules())
+    parser = ConfigParser()
+    parser.read_config(tmp_path / "bundle" / "configs" / "inference.json")
+    theirs = parser.get_parsed_content("network_def").eval()
+    theirs.load_state_dict(torch.load(tmp_path / "bundle" / "models" / "model.pt", weights_only=True))
+    with torch.no_grad():
+        assert torch.equal(network(image), theirs(image))
+
+
 def test_reoriented_scan_gives_the_same_mask(bundle, scan, tmp_path):
     """The same patient stored with other axes: the same mask in the world."""
     image = nib.load(scan)

@@ -168,7 +168,7 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
         (["training.epochs=2"], "either steps or epochs"),
         (["upsampler.name=magic"], "unknown upsampler 'magic'"),
         (["training.loss._target_=os.system"], "is not allowed"),
-        (["network=unet_3d", "upsampler=resfu"], "use upsampler=native"),
+        (["network=unet_3d", "upsampler=bilinear"], "unknown upsampler 'bilinear'"),
     ],
 )
 def test_wrong_training_settings(phantoms, tmp_path, capsys, overrides, message):

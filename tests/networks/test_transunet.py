@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from medups.networks import TransUNet
+from medups.networks.transunet import VARIANTS
 from medups.weights import load_published
 
 
@@ -24,7 +27,9 @@ def test_published_network(golden):
     assert np.abs(logits.mean((0, 2, 3)) - numbers["out_mean"]).max() < 1e-4 * spread
 
 
-@pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "freqfusion", "sapa", "carafe", "dysample", "nearest"])
+@pytest.mark.parametrize(
+    "upsampler", ["bilinear", "resfu", "freqfusion", "sapa", "fade", "carafe", "dysample", "nearest"]
+)
 @pytest.mark.parametrize("image_guide", [True, False])
 def test_every_parameter_learns(upsampler, image_guide):
     torch.manual_seed(0)
@@ -35,6 +40,24 @@ def test_every_parameter_learns(upsampler, image_guide):
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     # a softmax over taps does not see what is added to all of them, and norms swallow the bias before them
     assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
+
+
+@pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "fade", "carafe"])
+def test_without_skips(monkeypatch, upsampler):
+    """ViT-B/16: patches are embedded, and blocks are guided by the image at their own size."""
+    monkeypatch.setitem(VARIANTS, "vit_small", replace(VARIANTS["tiny"], width=None, units=None))
+    torch.manual_seed(0)
+    network = TransUNet((64, 96), 1, 3, upsampler, variant="vit_small")
+    seen = []
+    for step in network.decoder.steps:
+        step.upsampler.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))
+    logits = network(torch.randn(2, 1, 64, 96))
+    logits.square().sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
+    if upsampler in ("resfu", "fade"):
+        assert [tuple(guide.shape[2:]) for guide in seen] == [(8, 12), (16, 24), (32, 48), (64, 96)]
+    assert sum(p.numel() for p in network.parameters()) < 1e6
 
 
 def test_upsampler_is_what_the_config_says():
@@ -50,7 +73,7 @@ def test_upsampler_is_what_the_config_says():
     ("arguments", "message"),
     [
         ({"img_size": 100}, "use 112 x 112"),
-        ({"variant": "huge"}, "there is r50_vit_b16, tiny"),
+        ({"variant": "huge"}, "there is r50_vit_b16, vit_b16, tiny"),
         ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
     ],
 )

@@ -69,3 +69,19 @@ def test_an_archive_with_an_array_missing(archive):
         kept = {name: content[name] for name in content.files if "block2/unit1/gn_proj" not in name}
     with pytest.raises(ValueError, match=r"missing: encoder\.stages\.1\.0\.shortcut\.1\.weight"):
         load_published(TransUNet(), kept, layout="transunet-imagenet21k")
+
+
+def test_an_archive_without_a_resnet(archive):
+    """ViT-B_16.npz: the same names but for the patches, which are a convolution of the image."""
+    with np.load(archive) as content:
+        vit = {name: content[name] for name in content.files if name.startswith("Transformer/")}
+    patches = np.random.RandomState(0).standard_normal((16, 16, 3, 768)).astype(np.float32)
+    vit |= {"embedding/kernel": patches, "embedding/bias": np.arange(768, dtype=np.float32)}
+    network = TransUNet(variant="vit_b16")
+    report = load_published(network, vit, layout="transunet-imagenet21k")
+    assert report.unused == report.resized == []
+    assert all(name.startswith(("bridge.", "decoder.", "head.")) for name in report.fresh)
+    image = torch.randn(1, 3, 16, 16)
+    expected = np.einsum("chw,hwcd->d", image[0].numpy(), patches) + np.arange(768)
+    with torch.no_grad():
+        np.testing.assert_allclose(network.patch_embedding(image)[0, :, 0, 0].numpy(), expected, rtol=1e-4, atol=1e-2)

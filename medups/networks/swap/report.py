@@ -1,0 +1,48 @@
+"""What a swap changed and what it left."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True)
+class Swapped:
+    """A step that was given an upsampler. Parameters are those of what went and of what came in its place."""
+
+    path: str
+    old: str
+    new: str
+    ratio: tuple[float, ...]
+    channels: int
+    guide_channels: int | None
+    old_parameters: int
+    new_parameters: int
+
+    def __str__(self) -> str:
+        ratio = " x ".join(f"{r:g}" for r in self.ratio)
+        guide = f"guided by {self.guide_channels}" if self.guide_channels else "unguided"
+        parameters = f"parameters {self.old_parameters:,} -> {self.new_parameters:,}"
+        return f"{self.path}: {self.old} -> {self.new}, ratio {ratio}, {self.channels} channels, {guide}; {parameters}"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A step that upsamples as it did, and why."""
+
+    path: str
+    old: str
+    why: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.old} kept, {self.why}"
+
+
+@dataclass(frozen=True)
+class SwapReport:
+    """All upsampling steps that were found; ``print`` gives a line for each."""
+
+    swapped: list[Swapped] = field(default_factory=list)
+    kept: list[Kept] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, (*self.swapped, *self.kept)))

@@ -1,0 +1,79 @@
+"""Write the table of docs/networks.md anew: what a swap finds in each segmentation network of MONAI.
+
+python scripts/docs/network_page.py
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from monai.networks import nets
+from page import DOCS, replace_section
+from torch import nn
+
+from medups.networks import SwapReport, swap_upsampling
+
+_LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
+_DYN = {"kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2, 2, 2]}
+Make = Callable[[int], nn.Module]
+NETWORKS: dict[str, Make] = {
+    "AHNet": lambda d: nets.AHNet(spatial_dims=d),
+    "AttentionUnet": lambda d: nets.AttentionUnet(d, 1, 2, **_LEVELS),
+    "BasicUNet": lambda d: nets.BasicUNet(d),
+    "BasicUNetPlusPlus": lambda d: nets.BasicUNetPlusPlus(d),
+    "DAF3D": lambda d: nets.DAF3D(1, 2),
+    "DiNTS": lambda d: nets.DiNTS(nets.TopologyInstance(12, 4, spatial_dims=d), 1, 2, spatial_dims=d),
+    "DynUNet": lambda d: nets.DynUNet(d, 1, 2, **_DYN),
+    "FlexibleUNet": lambda d: nets.FlexibleUNet(1, 2, "resnet10", spatial_dims=d),
+    "HighResNet": lambda d: nets.HighResNet(d),
+    "HoVerNet": lambda d: nets.HoVerNet(),
+    "MedNeXt": lambda d: nets.MedNeXt(d),
+    "QuickNAT": lambda d: nets.Quicknat(),
+    "SegResNet": lambda d: nets.SegResNet(d),
+    "SegResNetDS": lambda d: nets.SegResNetDS(d),
+    "SegResNetDS2": lambda d: nets.SegResNetDS2(d),
+    "SegResNetVAE": lambda d: nets.SegResNetVAE((32,) * d, spatial_dims=d),
+    "SwinUNETR": lambda d: nets.SwinUNETR(1, 2, spatial_dims=d),
+    "UNet": lambda d: nets.UNet(d, 1, 2, **_LEVELS),
+    "UNETR": lambda d: nets.UNETR(1, 2, (32,) * d, spatial_dims=d),
+    "VISTA3D": lambda d: nets.vista3d132(),
+    "VNet": lambda d: nets.VNet(d),
+}
+_ONE_FORM = {"DAF3D": 3, "HoVerNet": 2, "QuickNAT": 2, "VISTA3D": 3}
+GUIDED, UNGUIDED = "resfu", "carafe"
+
+
+def swap_table() -> Iterator[str]:
+    yield "| network | 2-D | 3-D | steps that are kept, and why |"
+    yield "|---|---|---|---|"
+    for name, make in NETWORKS.items():
+        kept: dict[str, None] = {}
+        cells = [_cell(make, dims, kept) if _ONE_FORM.get(name, dims) == dims else "" for dims in (2, 3)]
+        yield f"| {name} | {' | '.join(cells)} | {'; '.join(kept)} |"
+
+
+def _cell(make: Make, dims: int, kept: dict[str, None]) -> str:
+    net = make(dims)
+    guided, unguided = _steps(net, GUIDED), _steps(net, UNGUIDED)
+    found = guided or unguided
+    if found is None:
+        kept["nothing that a swap can see: it interpolates in its own code, or not at all"] = None
+        return "untouched"
+    kept.update(dict.fromkeys(one.why for one in (guided or unguided or SwapReport()).kept))
+    steps = len(found.swapped) + len(found.kept)
+    return f"{'guided' if guided else 'unguided'}, {len(found.swapped)} of {steps}"
+
+
+def _steps(net: nn.Module, upsampler: str) -> SwapReport | None:
+    try:
+        return swap_upsampling(net, upsampler, dry_run=True)
+    except ValueError:
+        return None
+
+
+def main() -> None:
+    replace_section(DOCS / "networks.md", "swap", swap_table())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,180 @@
+"""What every network holds with every upsampler. Representative cells in every run, all of them in ``--full``."""
+
+from __future__ import annotations
+
+import copy
+import io
+from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from monai.networks.nets import BasicUNet, DynUNet
+from torch import nn
+
+from medups.networks import DirectDecoder, FusionDecoder, SwinUNet, TransUNet, with_upsampler
+from medups.upsamplers import list_upsamplers
+
+CLASSES = 3
+
+
+class Segmenter(nn.Module):
+    """A pyramid of three strided convolutions and a decoder."""
+
+    def __init__(self, decoder: type, dims: int, upsampler: str, options: dict[str, Any]) -> None:
+        super().__init__()
+        conv = {2: nn.Conv2d, 3: nn.Conv3d}[dims]
+        channels = (1, 8, 12, 16)
+        self.stages = nn.ModuleList(conv(a, b, 3, stride=2, padding=1) for a, b in pairwise(channels))
+        self.decoder = decoder(dims, channels[1:], CLASSES, 16, upsampler, options)
+
+    def forward(self, image: torch.Tensor) -> torch.Tensor:
+        maps, x = [], image
+        for stage in self.stages:
+            x = stage(x).relu()
+            maps.append(x)
+        return self.decoder(maps, size=image.shape[2:])
+
+
+def monai(net: type, dims: int, upsampler: str, options: dict[str, Any]) -> nn.Module:
+    if net is BasicUNet:
+        own = BasicUNet(dims, 1, CLASSES, (8, 8, 8, 16, 16, 8))
+    else:
+        own = DynUNet(dims, 1, CLASSES, [3] * 3, [1, 2, 2], [2, 2], filters=[8, 8, 16])
+    return with_upsampler(own, upsampler, options)
+
+
+def transunet(size: tuple[int, ...], upsampler: str, options: dict[str, Any]) -> nn.Module:
+    return TransUNet(size, 1, CLASSES, upsampler, options, variant="tiny")
+
+
+def swin_unet(size: tuple[int, ...], upsampler: str, options: dict[str, Any]) -> nn.Module:
+    return SwinUNet(size, 1, CLASSES, upsampler, options, image_guide=True, variant="test", drop_path=0)
+
+
+@dataclass(frozen=True)
+class Network:
+    """How to build it, its image, and what it upsamples by beside the registry's; ``step``: of sizes that it takes."""
+
+    build: Any
+    size: tuple[int, ...]
+    own: tuple[str, ...] = ()
+    step: int | None = None
+
+    def make(self, upsampler: str) -> nn.Module:
+        torch.manual_seed(0)
+        options = {"compressed_channels": 16} if upsampler == "freqfusion" else {}
+        options |= {"embed_channels": 8} if upsampler == "resfu" else {}
+        make = partial(self.build, self.size) if self.step else self.build
+        return make(upsampler, options)
+
+    def image(self, batch: int = 1) -> torch.Tensor:
+        return torch.randn(batch, 1, *self.size, generator=torch.Generator().manual_seed(1))
+
+
+NETWORKS = {
+    "transunet": Network(transunet, (32, 48), ("bilinear",), step=16),
+    "swin_unet": Network(swin_unet, (32, 48), ("patch_expand",), step=16),
+    "direct-2": Network(partial(Segmenter, DirectDecoder, 2), (19, 26)),
+    "direct-3": Network(partial(Segmenter, DirectDecoder, 3), (11, 16, 9)),
+    "fusion-2": Network(partial(Segmenter, FusionDecoder, 2), (19, 26)),
+    "fusion-3": Network(partial(Segmenter, FusionDecoder, 3), (11, 16, 9)),
+    "basic_unet-2": Network(partial(monai, BasicUNet, 2), (35, 32)),
+    "basic_unet-3": Network(partial(monai, BasicUNet, 3), (33, 32, 35)),
+    "dyn_unet-3": Network(partial(monai, DynUNet, 3), (9, 12, 11)),
+}
+CELLS = {f"{name}-{up}": (net, up) for name, net in NETWORKS.items() for up in (*net.own, *list_upsamplers())}
+REPRESENTATIVE = {
+    "transunet-bilinear", "transunet-resfu", "swin_unet-patch_expand", "swin_unet-freqfusion", "direct-2-resfu",
+    "fusion-2-freqfusion", "fusion-3-fade", "basic_unet-2-resfu", "basic_unet-3-carafe", "dyn_unet-3-dysample",
+}  # fmt: skip
+TRACED = {"transunet-bilinear", "fusion-2-sapa", "basic_unet-2-carafe"}  # quick to trace
+SKIPPED: dict[tuple[str, str], str] = {}  # (cell, check): why
+
+
+def cells(check: str, representative: set[str] = REPRESENTATIVE):
+    def cell(name: str) -> Any:
+        marks = [] if name in representative else [pytest.mark.full]
+        if reason := SKIPPED.get((name, check)):
+            marks.append(pytest.mark.skip(reason=reason))
+        return pytest.param(*CELLS[name], id=name, marks=marks)
+
+    return pytest.mark.parametrize(("net", "upsampler"), [cell(name) for name in CELLS])
+
+
+def test_the_matrix_is_whole():
+    assert len(CELLS) == len(NETWORKS) * len(list_upsamplers()) + 2
+    assert set(CELLS) >= REPRESENTATIVE | TRACED
+    assert len(SKIPPED) == 0
+
+
+@cells("learning")
+def test_learning(net, upsampler):
+    """Logits of the image's size, odd ones too; a batch of one teaches every parameter, as DDP asks."""
+    network, image = net.make(upsampler).train(), net.image()
+    logits = network(image)
+    assert logits.shape == (1, CLASSES, *net.size)
+    logits.square().mean().backward()
+    assert [name for name, parameter in network.named_parameters() if parameter.grad is None] == []
+    assert all(torch.isfinite(parameter.grad).all() for parameter in network.parameters())
+
+
+@cells("repetition")
+def test_repetition(net, upsampler):
+    """The same bits from the same network, its copy, and one that loads its weights."""
+    network, image = net.make(upsampler), net.image(batch=2)
+    network.train()(image)  # so that statistics are not those of a new network
+    network.eval()
+    buffer = io.BytesIO()
+    torch.save(network.state_dict(), buffer)
+    buffer.seek(0)
+    torch.manual_seed(3)
+    loaded = net.make(upsampler).eval()
+    for parameter in loaded.parameters():
+        nn.init.normal_(parameter)
+    loaded.load_state_dict(torch.load(buffer, weights_only=True))
+    with torch.no_grad():
+        expected = network(image)
+        for other in (network, copy.deepcopy(network), loaded):
+            assert torch.equal(other(image), expected)
+
+
+@pytest.mark.parametrize("name", [name for name, net in NETWORKS.items() if net.step])
+def test_a_size_it_does_not_take(name):
+    net = NETWORKS[name]
+    with pytest.raises(ValueError, match="use 48 x 64"):
+        net.build((45, 50), net.own[0], {})
+    assert net.build((48, 64), net.own[0], {})(torch.zeros(1, 1, 48, 64)).shape == (1, CLASSES, 48, 64)
+
+
+@cells("compile", TRACED)
+def test_compile(net, upsampler):
+    network, image = net.make(upsampler).eval(), net.image()
+    torch._dynamo.reset()
+    compiled = torch.compile(network, backend="aot_eager")
+    found, expected = compiled(image), network(image)
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    gradients = []
+    for out in (found, expected):
+        network.zero_grad()
+        out.square().mean().backward()
+        gradients.append([parameter.grad.clone() for parameter in network.parameters()])
+    for own, other in zip(*gradients, strict=True):
+        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4)
+
+
+@cells("export", TRACED)
+def test_export(net, upsampler, tmp_path):
+    """The exported program and its ONNX form give the same numbers."""
+    network, image = net.make(upsampler).eval(), net.image()
+    expected = network(image)
+    program = torch.export.export(network, (image,))
+    torch.testing.assert_close(program.module()(image), expected, rtol=1e-4, atol=1e-5)
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
+    path = tmp_path / "net.onnx"
+    torch.onnx.export(program, (), str(path), dynamo=True, verbose=False)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)

@@ -1,0 +1,312 @@
+"""Swapped networks against the networks they were."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections import OrderedDict
+
+import pytest
+import torch
+from monai.networks import nets
+from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
+from torch import nn
+
+from medups.networks import GuidedStep, TransUNet, swap_upsampling
+from medups.networks.swap.nets import GuidedMedNeXt
+from medups.upsamplers import Upsampled
+
+DIMS = pytest.mark.parametrize("dims", [2, 3])
+_FEATURES = (8, 8, 16, 16, 16, 8)
+_LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
+
+# each with the size of an image that no power of two divides, where the network takes one
+NETS = {
+    "BasicUNet": (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES), 35),
+    "BasicUNet, interpolated": (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES, upsample="nontrainable"), 35),
+    "BasicUNetPlusPlus": (lambda d: nets.BasicUNetPlusPlus(d, 1, 3, _FEATURES), 32),
+    "DynUNet": (lambda d: nets.DynUNet(d, 1, 3, [3] * 3, [1, 2, 2], [2, 2], filters=[8, 16, 16]), 10),
+    "UNETR": (lambda d: nets.UNETR(1, 3, (16,) * d, 8, 24, 32, 4, spatial_dims=d), 16),
+    "SwinUNETR": (lambda d: nets.SwinUNETR(1, 3, feature_size=12, depths=(1, 1, 1, 1), spatial_dims=d), 64),
+    "UNet": (lambda d: nets.UNet(d, 1, 3, **_LEVELS), 20),
+    "UNet of residual units": (lambda d: nets.UNet(d, 1, 3, num_res_units=2, **_LEVELS), 20),
+    "AttentionUnet": (lambda d: nets.AttentionUnet(d, 1, 3, **_LEVELS), 20),
+    "SegResNet": (lambda d: nets.SegResNet(d, 8, 1, 3, blocks_down=(1, 1, 1), blocks_up=(1, 1)), 20),
+    "MedNeXt": (lambda d: nets.MedNeXt(d, 8, 1, 3, kernel_size=3, blocks_down=(1, 1), blocks_up=(1, 1)), 20),
+    "FlexibleUNet": (lambda d: nets.FlexibleUNet(1, 3, "resnet10", False, (16, 16, 8, 8, 8), spatial_dims=d), 32),
+}
+EACH = pytest.mark.parametrize("name", NETS)
+
+
+def make(name, dims):
+    torch.manual_seed(0)
+    build, size = NETS[name]
+    return build(dims), torch.randn(2, 1, *[size] * dims)
+
+
+def options(upsampler):
+    return {"compressed_channels": 16} if upsampler == "freqfusion" else {}
+
+
+def logits(net, image):
+    out = net(image)
+    return out[0] if isinstance(out, list | tuple) else out
+
+
+def whole(image):
+    """An image of a size that the old upsampling fits."""
+    return torch.randn(2, 1, *[max(16, n // 32 * 32) for n in image.shape[2:]])
+
+
+def idle(net, image):
+    """Parameters that no gradient reaches."""
+    net.train().zero_grad()
+    out = net(image)
+    sum(one.square().mean() for one in (out if isinstance(out, list | tuple) else [out])).backward()
+    return {name for name, parameter in net.named_parameters() if parameter.grad is None}
+
+
+class Native(nn.Module):
+    """What upsampled before, called as an upsampler."""
+
+    def __init__(self, old):
+        super().__init__()
+        self.old = old
+
+    def forward(self, x, guide=None):
+        return Upsampled(self.old(x), guide)
+
+
+def step_at(net, path):
+    """The step that stands where ``path`` was."""
+    steps = {
+        name.removesuffix(".step"): module for name, module in net.named_modules() if isinstance(module, GuidedStep)
+    }
+    return steps[max((name for name in steps if f"{path}.".startswith(f"{name}.")), key=len)]
+
+
+@DIMS
+@EACH
+def test_all_but_the_upsampling_stays(name, dims):
+    """With the old upsampling put back into the swapped steps the network computes what it did."""
+    net, image = make(name, dims)
+    if name == "MedNeXt":
+        pytest.skip("its blocks upsample in the middle of other layers; compared below")
+    net.eval()
+    swapped = copy.deepcopy(net)
+    only = "model.1.*" if name.startswith("UNet ") or name == "UNet" else "*"  # the outermost step of UNet differs
+    report = swap_upsampling(swapped, "linear", only=only)
+    assert report.swapped
+    for done in report.swapped:
+        step = step_at(swapped, done.path)
+        step.upsampler = Native(net.get_submodule(done.path))
+        if done.old == "transposed convolution":
+            step.project = nn.Identity()  # it did that, too
+    image = whole(image)
+    with torch.no_grad():
+        torch.testing.assert_close(logits(swapped, image), logits(net, image))
+
+
+@pytest.mark.parametrize(
+    ("net", "upsampler"),
+    [
+        (lambda d: nets.SegResNet(d, 8, 1, 3), "linear"),
+        (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES, upsample="nontrainable"), "linear_aligned"),
+        (lambda d: nets.FlexibleUNet(1, 3, "resnet10", False, (16, 16, 8, 8, 8), spatial_dims=d), "nearest"),
+    ],
+    ids=["SegResNet", "BasicUNet", "FlexibleUNet"],
+)
+@DIMS
+def test_the_interpolation_they_had(net, upsampler, dims):
+    torch.manual_seed(0)
+    net, image = net(dims).eval(), torch.randn(1, 1, *[32] * dims)
+    with torch.no_grad():
+        expected = net(image)
+        swap_upsampling(net, upsampler)
+        torch.testing.assert_close(net(image), expected)
+
+
+@DIMS
+def test_feature_pyramid(dims):
+    """Nearest is what it had; FreqFusion's refined guide takes the lateral map's place in the sum."""
+    torch.manual_seed(0)
+    net = FeaturePyramidNetwork(dims, [8, 12, 16], 16)
+    maps = OrderedDict((str(n), torch.randn(1, c, *[s] * dims)) for n, (c, s) in enumerate(((8, 13), (12, 7), (16, 4))))
+    expected = net(maps)
+    report = swap_upsampling(net, "nearest")
+    assert [done.path for done in report.swapped] == ["steps.0", "steps.1"]
+    for name, value in net(maps).items():
+        torch.testing.assert_close(value, expected[name])
+    swap_upsampling(net, "freqfusion", compressed_channels=16)
+    before = net(maps)["0"]
+    nn.init.normal_(net.steps[0].upsampler.highpass.weight)
+    assert (net(maps)["0"] - before).abs().max() > 1e-3
+    assert not idle(_Sum(net), maps)
+
+
+class _Sum(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, maps):
+        return list(self.net(maps).values())
+
+
+@pytest.mark.parametrize("deep_supervision", [False, True])
+def test_mednext_runs_as_before(deep_supervision):
+    torch.manual_seed(0)
+    net = nets.MedNeXt(2, 8, 1, 3, kernel_size=3, deep_supervision=deep_supervision)
+    image = torch.randn(1, 1, 32, 32)
+    expected = net(image)
+    net.__class__ = GuidedMedNeXt
+    for new, old in zip(net(image), expected, strict=True):
+        torch.testing.assert_close(new, old)
+
+
+@pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
+@EACH
+@pytest.mark.parametrize(
+    "upsampler", ["resfu", "freqfusion", *(pytest.param(up, marks=pytest.mark.full) for up in ("fade_lite", "carafe"))]
+)
+def test_every_parameter_learns(name, dims, upsampler):
+    net, image = make(name, dims)
+    before = idle(copy.deepcopy(net), whole(image))
+    swap_upsampling(net, upsampler, **options(upsampler))
+    assert not idle(net, image) - before
+    out = logits(net.eval(), image)
+    assert out.shape[-dims:] == image.shape[2:]
+    assert torch.isfinite(out).all()
+
+
+@EACH
+def test_weights_of_the_network_as_it_was_load(name):
+    """Before or after the swap, the same network; missing are only new layers, left over only what went."""
+    net, image = make(name, 2)
+    weights = {
+        key: value + 0.1 * torch.rand_like(value) if value.is_floating_point() else value
+        for key, value in net.state_dict().items()
+    }
+    first, second = copy.deepcopy(net), copy.deepcopy(net)
+    first.load_state_dict(weights)
+    torch.manual_seed(1)
+    swap_upsampling(first, "resfu")
+    torch.manual_seed(1)
+    report = swap_upsampling(second, "resfu")
+    found = second.load_state_dict(weights, strict=False)
+    assert all(
+        any(part in key for part in (".upsampler.", ".project.", ".stem.", "norm.0.")) for key in found.missing_keys
+    )
+    gone = {id(p) for done in report.swapped for p in net.get_submodule(done.path).parameters()}
+    every = net.named_parameters(remove_duplicate=False)
+    assert set(found.unexpected_keys) == {key for key, parameter in every if id(parameter) in gone}
+    with torch.no_grad():
+        torch.testing.assert_close(logits(first.eval(), image), logits(second.eval(), image))
+
+
+@EACH
+def test_the_report_adds_up(name):
+    net, _ = make(name, 2)
+    before = sum(parameter.numel() for parameter in net.parameters())
+    report = swap_upsampling(net, "resfu")
+    difference = sum(done.new_parameters - done.old_parameters for done in report.swapped)
+    assert sum(parameter.numel() for parameter in net.parameters()) == before + difference
+    assert len(str(report).splitlines()) == len(report.swapped) + len(report.kept)
+
+
+@EACH
+def test_copies(name):
+    net, image = make(name, 2)
+    swap_upsampling(net, "resfu")
+    net.eval()
+    with torch.no_grad():
+        expected = logits(net, image)
+        for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert torch.equal(logits(other, image), expected)
+
+
+def test_dry_run_changes_nothing():
+    net, _ = make("UNet", 2)
+    state, text, weights = torch.get_rng_state(), repr(net), copy.deepcopy(net.state_dict())
+    report = swap_upsampling(net, "resfu", dry_run=True)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert repr(net) == text
+    assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
+    assert [(done.path, done.channels, done.guide_channels, done.ratio) for done in report.swapped] == [
+        ("model.2.conv", 8, 16, (2, 2)),
+        ("model.1.submodule.2.conv", 8, 8, (2, 2)),
+    ]
+
+
+def test_only_some_steps():
+    net, _ = make("SwinUNETR", 2)
+    report = swap_upsampling(net, "resfu", only=["decoder1*", "decoder2*"])
+    assert [done.path for done in report.swapped] == ["decoder2.transp_conv", "decoder1.transp_conv"]
+    assert all("not among those asked for" in kept.why for kept in report.kept)
+    assert type(net.decoder5).__name__ == "UnetrUpBlock"
+
+
+def test_the_refined_guide_takes_the_skips_place_one_level_out():
+    net, image = make("UNet", 2)
+    swap_upsampling(net.eval(), "freqfusion", only="model.1.*", compressed_channels=16)
+    inner = net.model[1].submodule
+    with torch.no_grad():
+        before = net(image)
+        nn.init.normal_(inner[2].upsampler.highpass.weight)
+        guide = inner.refined(net.model[0](image)).guide
+        joined = net.model[1](net.model[0](image))
+    assert torch.equal(joined[:, : guide.shape[1]], guide)
+    assert (net(image) - before).abs().max() > 1e-4
+
+
+def test_steps_differ_in_ratio_by_axis():
+    net = nets.DynUNet(3, 1, 2, [3] * 3, [1, (1, 2, 2), 2], [(1, 2, 2), 2], filters=[8, 8, 16])
+    report = swap_upsampling(net, "resfu")
+    assert [done.ratio for done in report.swapped] == [(2, 2, 2), (1, 2, 2)]
+    assert logits(net.eval(), torch.randn(1, 1, 6, 20, 20)).shape == (1, 2, 6, 20, 20)
+
+
+def test_own_networks_and_a_second_swap():
+    torch.manual_seed(0)
+    net, image = TransUNet(64, variant="tiny", upsampler="resfu").eval(), torch.randn(1, 1, 64, 64)
+    assert len(swap_upsampling(net, "nearest").swapped) == 4
+    other = TransUNet(64, variant="tiny", upsampler="nearest").eval()
+    other.load_state_dict(net.state_dict(), strict=False)
+    torch.testing.assert_close(net(image), other(image))
+
+
+def test_dtype_and_mode_follow_the_network():
+    net = make("BasicUNet", 2)[0].double().eval()
+    swap_upsampling(net, "resfu")
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.float64}
+    assert not any(module.training for module in net.modules())
+
+
+@pytest.mark.parametrize(
+    ("net", "upsampler", "options", "message"),
+    [
+        (lambda: nets.HighResNet(2, 1, 2), "resfu", {}, "nothing that upsamples was found"),
+        (
+            lambda: nets.VNet(2, 1, 2),
+            "resfu",
+            {},
+            r"up_tr32\.up_conv: transposed convolution kept, no skip(.|\n)*UpCat",
+        ),
+        (lambda: nets.UNet(1, 1, 2, **_LEVELS), "resfu", {}, "has 1 axis"),
+        (lambda: make("BasicUNet", 2)[0], "magic", {}, "unknown upsampler 'magic'"),
+        (lambda: make("BasicUNet", 2)[0], "freqfusion", {"offset_groups": 3}, r"upcat_4\.upsample\.deconv: .*divide"),
+        (lambda: make("BasicUNet", 2)[0], "resfu", {"only": "decoder*"}, "not among those asked for"),
+    ],
+)
+def test_nothing_to_replace(net, upsampler, options, message):
+    with pytest.raises(ValueError, match=message):
+        swap_upsampling(net(), upsampler, **options)
+
+
+def test_transposed_convolutions_alone_take_upsamplers_without_guide():
+    torch.manual_seed(0)
+    net = nets.VNet(2, 1, 2).eval()
+    report = swap_upsampling(net, "carafe")
+    assert len(report.swapped) == 4
+    assert {done.guide_channels for done in report.swapped} == {None}
+    assert net(torch.randn(1, 1, 32, 32)).shape == (1, 2, 32, 32)
