@@ -78,6 +78,8 @@ def load_published(
     path_or_mapping: str | PathLike[str] | Mapping[str, Any],
     layout: str = "resfu",
     strict: bool = True,
+    *,
+    prefix: str = "",
 ) -> LoadReport:
     """Load published weights into ``module``, in the module's dtype and on its device.
 
@@ -88,6 +90,8 @@ def load_published(
         layout: whose names these are; see ``medups.weights.load``.
         strict: every parameter of the module must be found but for those that files of this layout do not
             hold, and every published one used. Otherwise what is missing or of another shape stays fresh.
+        prefix: only names that begin with it are read, without it: for a module whose weights lie among those of
+            a whole network, such as ``decode_head.freqfusions.0.`` in a checkpoint of mmsegmentation.
 
     Returns:
         What was loaded, left fresh, resized and unused.
@@ -99,7 +103,8 @@ def load_published(
     if layout not in _LAYOUTS:
         raise ValueError(f"unknown weight layout {layout!r}; there is {', '.join(_LAYOUTS)}")
     rules = _LAYOUTS[layout]
-    published = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
+    whole = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
+    published = _under(whole, prefix)
     ours = rules.adapt(published, module)
     own = module.state_dict()
     resized = [name for name in rules.resize if name in ours and name in own and ours[name].shape != own[name].shape]
@@ -123,7 +128,7 @@ def load_published(
         raise ValueError(
             f"weights of layout {layout!r} do not fit {type(module).__name__}; {'; '.join(problems)}. "
             "Check the layout and the arguments the network was built with; strict=False leaves what does not fit "
-            "fresh, such as the head of another number of classes."
+            f"fresh, such as the head of another number of classes.{_hint(whole, rules, module)}"
         )
     module.load_state_dict({name: ours[name] for name in loaded}, strict=False)
     checksum = None
@@ -131,6 +136,19 @@ def load_published(
         with Path(path_or_mapping).open("rb") as file:
             checksum = hashlib.file_digest(file, "sha256").hexdigest()
     return LoadReport(loaded=loaded, fresh=missing + wrong, resized=resized, unused=unused, sha256=checksum)
+
+
+def _under(published: Published, prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
+
+
+def _hint(published: Published, rules: Layout, module: nn.Module) -> str:
+    """Where in the file such a module's weights lie, if it is not at the top."""
+    wanted = {name for name in module.state_dict() if not name.endswith(_DERIVED)}
+    parts = (name.split(".") for name in published)
+    prefixes = {".".join(words[:end]) + "." for words in parts for end in range(1, len(words))}
+    fitting = sorted(p for p in prefixes if wanted <= rules.adapt(_under(published, p), module).keys())
+    return f" The file holds such weights under {', '.join(fitting)} (give one as prefix)." if fitting else ""
 
 
 def _shapes(name: str, ours: Published, own: Published) -> str:

@@ -7,7 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 
+import numpy as np
 from monai.networks import nets
+from monai.utils import OptionalImportError
 from page import DOCS, replace_section
 from torch import nn
 
@@ -15,6 +17,7 @@ from medups.networks import SwapReport, swap_upsampling
 
 _LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
 _DYN = {"kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2, 2, 2]}
+_DINTS = [np.ones((12, 10)), np.zeros((12, 10), dtype=int)]  # every edge of its search space
 Make = Callable[[int], nn.Module]
 NETWORKS: dict[str, Make] = {
     "AHNet": lambda d: nets.AHNet(spatial_dims=d),
@@ -22,7 +25,7 @@ NETWORKS: dict[str, Make] = {
     "BasicUNet": lambda d: nets.BasicUNet(d),
     "BasicUNetPlusPlus": lambda d: nets.BasicUNetPlusPlus(d),
     "DAF3D": lambda d: nets.DAF3D(1, 2),
-    "DiNTS": lambda d: nets.DiNTS(nets.TopologyInstance(12, 4, spatial_dims=d), 1, 2, spatial_dims=d),
+    "DiNTS": lambda d: nets.DiNTS(nets.TopologyInstance(spatial_dims=d, arch_code=_DINTS), 1, 2, spatial_dims=d),
     "DynUNet": lambda d: nets.DynUNet(d, 1, 2, **_DYN),
     "FlexibleUNet": lambda d: nets.FlexibleUNet(1, 2, "resnet10", spatial_dims=d),
     "HighResNet": lambda d: nets.HighResNet(d),
@@ -53,11 +56,14 @@ def swap_table() -> Iterator[str]:
 
 
 def _cell(make: Make, dims: int, kept: dict[str, None]) -> str:
-    net = make(dims)
+    try:
+        net = make(dims)
+    except OptionalImportError:
+        return "needs torchvision, not built"
     guided, unguided = _steps(net, GUIDED), _steps(net, UNGUIDED)
     found = guided or unguided
     if found is None:
-        kept["nothing that a swap can see: it interpolates in its own code, or not at all"] = None
+        kept["it upsamples in its own code, by layers that do not tell their channels, or not at all"] = None
         return "untouched"
     kept.update(dict.fromkeys(one.why for one in (guided or unguided or SwapReport()).kept))
     steps = len(found.swapped) + len(found.kept)

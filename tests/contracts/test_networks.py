@@ -91,7 +91,13 @@ REPRESENTATIVE = {
     "fusion-2-freqfusion", "fusion-3-fade", "basic_unet-2-resfu", "basic_unet-3-carafe", "dyn_unet-3-dysample",
 }  # fmt: skip
 TRACED = {"transunet-bilinear", "fusion-2-sapa", "basic_unet-2-carafe"}  # quick to trace
-SKIPPED: dict[tuple[str, str], str] = {}  # (cell, check): why
+_WHY = "traced with every upsampler in fusion-2, and each upsampler on its own in test_upsamplers"
+SKIPPED = {  # (cell, check): why
+    (cell, check): _WHY
+    for cell, (net, up) in CELLS.items()
+    for check in ("compile", "export")
+    if net is not NETWORKS["fusion-2"] and up not in (*net.own, "resfu", "freqfusion", "carafe")
+}
 
 
 def cells(check: str, representative: set[str] = REPRESENTATIVE):
@@ -107,7 +113,8 @@ def cells(check: str, representative: set[str] = REPRESENTATIVE):
 def test_the_matrix_is_whole():
     assert len(CELLS) == len(NETWORKS) * len(list_upsamplers()) + 2
     assert set(CELLS) >= REPRESENTATIVE | TRACED
-    assert len(SKIPPED) == 0
+    # both checks, all networks but one, all upsamplers but three
+    assert len(SKIPPED) == 2 * (len(NETWORKS) - 1) * (len(list_upsamplers()) - 3)
 
 
 @cells("learning")

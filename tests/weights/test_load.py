@@ -27,6 +27,17 @@ def test_prefix_and_file(published, module, tmp_path):
     assert torch.equal(module.query.weight, torch.tensor(published["q.weight"]))
 
 
+def test_weights_inside_a_whole_network(published, module):
+    """As in a checkpoint of mmsegmentation: the error names the places, ``prefix`` takes one of them."""
+    whole = {f"module.decode_head.ups.{n}.{k}": v + n for n in (0, 1) for k, v in published.items()}
+    whole["module.backbone.conv.weight"] = published["q.weight"]
+    with pytest.raises(ValueError, match=r"under decode_head\.ups\.0\., decode_head\.ups\.1\. \(give one as prefix\)"):
+        load_published(module, whole, layout="resfu")
+    report = load_published(module, whole, layout="resfu", prefix="decode_head.ups.1.")
+    assert report.unused == report.fresh == []
+    assert torch.equal(module.query.weight, torch.tensor(published["q.weight"] + 1))
+
+
 def test_missing_and_unknown_names_are_listed(published, module):
     published["stranger.weight"] = published.pop("q.weight")
     with pytest.raises(ValueError, match=r"missing: query\.weight; not known: stranger\.weight"):
