@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import numpy as np
 import torch
@@ -27,7 +27,8 @@ from medups.files import require_writable, write_json
 from medups.metrics import dice
 from medups.report.overlay import overlay_array
 from medups.training.checkpoint import load_checkpoint
-from medups.training.loop import Hooks, Plan, train
+from medups.training.groups import parameter_groups
+from medups.training.loop import Hooks, Plan, Schedule, train
 from medups.weights import LoadReport, load_published
 
 
@@ -110,7 +111,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     weights = _start_from(model.network, config["weights"])
     transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
     loss = build(config["training"]["loss"], "training.loss")
-    optimizer = build(config["training"]["optimizer"], "training.optimizer", params=model.network.parameters())
+    optimizer = _optimizer(model.network, config["training"])
     cases = {part: list(getattr(split, part)) for part in ("train", "val")}
     read = {
         part: _read(items, part, data, source, target, network["spacing"], display) for part, items in cases.items()
@@ -124,6 +125,22 @@ def _network(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping
         return module
     target = "medups.networks.with_upsampler"
     return {"_target_": target, "network": module, "upsampler": upsampler["name"], "options": upsampler["options"]}
+
+
+def _optimizer(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.Optimizer:
+    spec = training["optimizer"]
+    missing = [name for name in ("lr", "weight_decay") if name not in spec]
+    if missing:
+        raise InputError(f"training.optimizer: {' and '.join(missing)} must be given")
+    groups = parameter_groups(
+        network,
+        float(spec["lr"]),
+        float(spec["weight_decay"]),
+        decay_all=bool(training["decay_all"]),
+        upsampler_rate=float(training["upsampler_rate"]),
+    )
+    optimizer: torch.optim.Optimizer = build(spec, "training.optimizer", params=groups)
+    return optimizer
 
 
 def _start_from(network: nn.Module, weights: Mapping[str, Any]) -> LoadReport | None:
@@ -140,12 +157,19 @@ def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
     batch = int(training["batch_size"])
     if (training["steps"] is None) == (training["epochs"] is None):
         raise InputError("training: give either steps or epochs, and null for the other")
+    accumulate = int(training["accumulate"])
+    if accumulate < 1 or batch % accumulate:
+        raise InputError(f"training.accumulate must divide training.batch_size={batch}, got {accumulate}")
+    if training["schedule"] not in get_args(Schedule):
+        raise InputError(f"training.schedule must be one of {get_args(Schedule)}, got {training['schedule']!r}")
     steps = training["steps"] or training["epochs"] * max(1, epoch // batch)
     return Plan(
         steps=int(steps),
         batch_size=batch,
         validate_every=max(1, int(steps) // int(training["validations"])),
         poly_power=float(training["poly_power"]),
+        schedule=training["schedule"],
+        accumulate=accumulate,
         warmup_steps=int(training["warmup_steps"]),
         workers=int(training["workers"]),
         clip_norm=training["clip_norm"],
@@ -254,7 +278,7 @@ def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change when a run is resumed: everything but places and devices."""
     own = {key: config[key] for key in ("name", "label_set", "network", "preprocessing", "seed")}
     own["training"] = {k: v for k, v in config["training"].items() if k not in ("accelerator", "workers")}
-    own["data"] = {key: config["data"][key] for key in ("split", "source_labels")}
+    own["data"] = {key: config["data"][key] for key in ("split", "fold", "source_labels")}
     return own
 
 

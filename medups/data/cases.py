@@ -8,7 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from medups.errors import InputError
+
+_FOLDS = 5
 
 
 @dataclass(frozen=True)
@@ -46,6 +50,10 @@ def open_dataset(config: Mapping[str, Any]) -> Split:
     else:
         raise InputError(f"data.layout must be 'synapse' or 'list', got {layout!r}")
     split = {part: _pick(cases, config["split"][part], part) for part in ("train", "val", "test")}
+    if config.get("fold") is not None:
+        pool = {case.name: case for part in ("train", "val") for case in split[part]}
+        split["val"] = tuple(pool[name] for name in fold_of(list(pool), int(config["fold"])))
+        split["train"] = tuple(pool.values())
     shared = {case.name for case in split["test"]} & {case.name for part in ("train", "val") for case in split[part]}
     if shared:
         raise InputError(f"data.split: {', '.join(sorted(shared))} would be trained on and tested on")
@@ -54,6 +62,21 @@ def open_dataset(config: Mapping[str, Any]) -> Split:
     if not train:
         raise InputError("data.split.train: no cases left to train on")
     return Split(train, split["val"], split["test"])
+
+
+def fold_of(names: Sequence[str], fold: int) -> list[str]:
+    """The cases that validate in ``fold`` of five: every case does in one, by a shuffle that is always the same.
+
+    Raises:
+        InputError: a fold beyond 0 to 4, or fewer than five cases.
+    """
+    if not 0 <= fold < _FOLDS:
+        raise InputError(f"data.fold must be 0 to {_FOLDS - 1}, got {fold}")
+    if len(names) < _FOLDS:
+        raise InputError(f"data.fold: {_FOLDS} folds need {_FOLDS} cases at least, there are {len(names)}")
+    order = np.random.default_rng(0).permutation(len(names))
+    ordered = sorted(names)
+    return [ordered[at] for at in sorted(order[fold::_FOLDS])]
 
 
 def synapse_cases(root: Path) -> dict[str, Case]:

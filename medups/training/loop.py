@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -20,6 +20,7 @@ from medups.training.checkpoint import load_checkpoint, save_checkpoint
 _SAVE_SECONDS = 120  # no more than this much work is ever lost
 
 Log = Callable[[str], None]
+Schedule = Literal["poly", "cosine"]
 Scalars = Callable[[Mapping[str, float], int], None]
 
 
@@ -27,6 +28,9 @@ Scalars = Callable[[Mapping[str, float], int], None]
 class Plan:
     """How long and how often: all counted in optimiser steps.
 
+    schedule: of the learning rate after its warm-up, ``poly`` with ``poly_power`` or ``cosine``.
+    accumulate: parts that a batch is taken in, one after another, where it does not fit into memory at once; the
+    samples stay the same.
     ema_decay: a running mean of the weights, of which each step keeps this share, is what is validated and kept;
     None validates and keeps the weights themselves.
     """
@@ -35,7 +39,9 @@ class Plan:
     batch_size: int
     validate_every: int
     poly_power: float
+    schedule: Schedule = "poly"
     warmup_steps: int = 0
+    accumulate: int = 1
     workers: int = 0
     clip_norm: float | None = None
     ema_decay: float | None = None
@@ -59,12 +65,14 @@ class NonFiniteLossError(RuntimeError):
     """The loss is not a number; the last checkpoint is kept."""
 
 
-def poly_rate(step: int, plan: Plan) -> float:
-    """Share of the base learning rate at ``step``: linear warm-up, then (1 - t) ** power over what is left."""
+def rate_at(step: int, plan: Plan) -> float:
+    """Share of the base learning rate at ``step``: linear warm-up, then the schedule down to 0 over what is left."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps
-    progress = (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps)
-    return (1 - min(progress, 1)) ** plan.poly_power
+    progress = min(1.0, (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps))
+    if plan.schedule == "cosine":
+        return (1 + math.cos(math.pi * progress)) / 2
+    return (1 - progress) ** plan.poly_power
 
 
 def train(
@@ -128,34 +136,52 @@ def train(
 
     remaining = Subset(stream, range(start * plan.batch_size, plan.steps * plan.batch_size))
     loader = DataLoader(
-        remaining, batch_size=plan.batch_size, num_workers=plan.workers, persistent_workers=plan.workers > 0
+        remaining,
+        batch_size=plan.batch_size // plan.accumulate,
+        num_workers=plan.workers,
+        persistent_workers=plan.workers > 0,
     )
     batches: Iterator[Any] = iter(fabric.setup_dataloaders(loader))
     began = saved = time.perf_counter()
+    waited = 0.0
     for step in range(start, plan.steps):
         network.train()
-        batch: dict[str, Tensor] = next(batches)
-        torch.manual_seed(hash((seed, step)) % 2**63)
-        rate = poly_rate(step, plan)
+        rate = rate_at(step, plan)
         for group, base in zip(optimizer.param_groups, rates, strict=True):
             group["lr"] = base * rate
         optimizer.zero_grad(set_to_none=True)
-        value = loss(network(batch["image"]), batch["label"])
-        current = float(value.detach())
-        if not math.isfinite(current):
-            raise NonFiniteLossError(
-                f"the loss of step {step + 1} is {current} (samples {step * plan.batch_size} to "
-                f"{(step + 1) * plan.batch_size - 1}); the last checkpoint is kept, lower the learning rate"
-            )
-        fabric.backward(value)
-        if plan.clip_norm is not None:
-            fabric.clip_gradients(network, optimizer, max_norm=plan.clip_norm)
+        current = 0.0
+        for part in range(plan.accumulate):
+            asked = time.perf_counter()
+            batch: dict[str, Tensor] = next(batches)
+            waited += time.perf_counter() - asked
+            if part == 0:  # after the loader, whose start draws numbers, too
+                torch.manual_seed(hash((seed, step)) % 2**63)
+            with fabric.no_backward_sync(cast(Any, network), enabled=part + 1 < plan.accumulate):
+                value = loss(network(batch["image"]), batch["label"]) / plan.accumulate
+                current += float(value.detach())
+                if not math.isfinite(current):
+                    raise NonFiniteLossError(
+                        f"the loss of step {step + 1} is {current} (samples {step * plan.batch_size} to "
+                        f"{(step + 1) * plan.batch_size - 1}); the last checkpoint is kept, lower the learning rate"
+                    )
+                fabric.backward(value)
+        norm = _clipped_norm(fabric, network, optimizer, plan.clip_norm)
         optimizer.step()
         if average is not None:
             average.update_parameters(_plain(network))
         hooks.progress(step + 1, current)
-        speed = (step + 1 - start) * plan.batch_size / (time.perf_counter() - began)
-        hooks.scalars({"loss": current, "learning_rate": rates[0] * rate, "samples_per_second": speed}, step + 1)
+        passed = time.perf_counter() - began
+        scalars = {
+            "loss": current,
+            "learning_rate": rates[0] * rate,
+            "gradient_norm": norm,
+            "samples_per_second": (step + 1 - start) * plan.batch_size / passed,
+            "waiting_for_data": waited / passed,
+        }
+        if fabric.device.type == "cuda":
+            scalars["gpu_memory_gib"] = torch.cuda.max_memory_allocated(fabric.device) / 2**30
+        hooks.scalars(scalars, step + 1)
         validating = (step + 1) % plan.validate_every == 0 or step + 1 == plan.steps
         if validating:
             score = hooks.validate(validated.eval(), step + 1)
@@ -166,6 +192,14 @@ def train(
             save(last, step + 1)
             saved = time.perf_counter()
     return best if best.is_file() else last
+
+
+def _clipped_norm(fabric: Fabric, network: nn.Module, optimizer: Any, most: float | None) -> float:
+    """The gradient's norm, before it is clipped to ``most``."""
+    limit = math.inf if most is None else most
+    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=most is not None)
+    assert norm is not None  # what Fabric returns for a norm
+    return float(norm)
 
 
 def _plain(network: nn.Module) -> nn.Module:

@@ -65,8 +65,7 @@ class Network:
 
     def make(self, upsampler: str) -> nn.Module:
         torch.manual_seed(0)
-        options = {"compressed_channels": 16} if upsampler == "freqfusion" else {}
-        options |= {"embed_channels": 8} if upsampler == "resfu" else {}
+        options = dict(_NARROW.get(upsampler, {}))
         make = partial(self.build, self.size) if self.step else self.build
         return make(upsampler, options)
 
@@ -74,6 +73,13 @@ class Network:
         return torch.randn(batch, 1, *self.size, generator=torch.Generator().manual_seed(1))
 
 
+_NARROW = {  # quick to compute
+    "resfu": {"embed_channels": 8},
+    "freqfusion": {"compressed_channels": 16},
+    "carafe": {"compressed_channels": 8},
+    "sapa": {"embed_channels": 8},
+    "fade": {"embed_channels": 8},
+}
 NETWORKS = {
     "transunet": Network(transunet, (32, 48), ("bilinear",), step=16),
     "swin_unet": Network(swin_unet, (32, 48), ("patch_expand",), step=16),
@@ -82,13 +88,12 @@ NETWORKS = {
     "fusion-2": Network(partial(Segmenter, FusionDecoder, 2), (19, 26)),
     "fusion-3": Network(partial(Segmenter, FusionDecoder, 3), (11, 16, 9)),
     "basic_unet-2": Network(partial(monai, BasicUNet, 2), (35, 32)),
-    "basic_unet-3": Network(partial(monai, BasicUNet, 3), (33, 32, 35)),
     "dyn_unet-3": Network(partial(monai, DynUNet, 3), (9, 12, 11)),
 }
 CELLS = {f"{name}-{up}": (net, up) for name, net in NETWORKS.items() for up in (*net.own, *list_upsamplers())}
 REPRESENTATIVE = {
     "transunet-bilinear", "transunet-resfu", "swin_unet-patch_expand", "swin_unet-freqfusion", "direct-2-resfu",
-    "fusion-2-freqfusion", "fusion-3-fade", "basic_unet-2-resfu", "basic_unet-3-carafe", "dyn_unet-3-dysample",
+    "fusion-2-freqfusion", "fusion-3-fade", "basic_unet-2-resfu", "dyn_unet-3-carafe",
 }  # fmt: skip
 TRACED = {"transunet-bilinear", "fusion-2-sapa", "basic_unet-2-carafe"}  # quick to trace
 _WHY = "traced with every upsampler in fusion-2, and each upsampler on its own in test_upsamplers"

@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 
 from medups.cli.settings import compose
 from medups.data.cache import cached
-from medups.data.cases import case_key, open_dataset, synapse_cases
+from medups.data.cases import case_key, fold_of, open_dataset, synapse_cases
 from medups.data.labels import label_set
 from medups.data.sampling import Patches, SampleStream, Slices
 from medups.errors import InputError
@@ -51,6 +51,22 @@ def test_validation_cases_are_not_trained_on(phantoms):
     )
     assert [case.name for case in split.train] == ["0001"]
     assert [case.name for case in split.val] == ["0002"]
+
+
+def test_a_fold_validates_on_its_own_cases(phantoms, tmp_path):
+    names = ["0001", "0002", "0003", "0004"]
+    config = compose([f"data.root={phantoms}", "data.fold=1"])["data"] | {
+        "split": {"train": names, "val": [], "test": []}
+    }
+    with pytest.raises(InputError, match="there are 4"):
+        open_dataset(config)
+    shutil.copytree(phantoms, tmp_path / "five")
+    for kind in ("img", "label"):
+        shutil.copy(phantoms / kind / f"{kind}0001.nii.gz", tmp_path / "five" / kind / f"{kind}0005.nii.gz")
+    config |= {"root": tmp_path / "five", "split": {"train": [*names, "0005"], "val": [], "test": []}}
+    split = open_dataset(config)
+    assert [case.name for case in split.val] == fold_of([*names, "0005"], 1)
+    assert {case.name for case in split.train} == {*names, "0005"} - {case.name for case in split.val}
 
 
 @pytest.mark.parametrize(
@@ -171,3 +187,15 @@ def test_patches_look_at_organs_and_reach_beyond_small_volumes(case):
     assert np.array_equal(image[-1], image[case.image.shape[0] - 1])  # the border repeats
     hits = [source.read(n, seed=0)[1].any() for n in range(30)]
     assert np.mean(hits) > 0.5
+
+
+def test_folds_share_no_case_and_cover_all():
+    names = [f"{n:04d}" for n in range(18)]
+    folds = [fold_of(names, fold) for fold in range(5)]
+    assert sorted(name for fold in folds for name in fold) == names
+    assert {len(fold) for fold in folds} == {3, 4}
+    assert fold_of(names[::-1], 2) == folds[2]  # by name, however they are listed
+    with pytest.raises(InputError, match="0 to 4, got 5"):
+        fold_of(names, 5)
+    with pytest.raises(InputError, match="there are 4"):
+        fold_of(names[:4], 0)

@@ -15,7 +15,9 @@ from medups.cli.settings import compose
 from medups.config import build
 from medups.errors import InputError
 from medups.training.checkpoint import load_checkpoint, save_checkpoint
-from medups.training.loop import Hooks, NonFiniteLossError, Plan, poly_rate, train
+from medups.training.groups import parameter_groups
+from medups.training.loop import Hooks, NonFiniteLossError, Plan, rate_at, train
+from medups.upsamplers import CARAFE
 
 PLAN = Plan(steps=12, batch_size=4, validate_every=3, poly_power=0.9)
 
@@ -36,9 +38,9 @@ class StopError(Exception):
     pass
 
 
-def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN, validate=None):
+def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN, validate=None, dropout=0.3):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(0.3), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1))
     losses = []
 
     def progress(step, value):
@@ -118,10 +120,39 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
 
 def test_rate_is_poly():
     plan = Plan(steps=100, batch_size=1, validate_every=1, poly_power=0.9)
-    assert poly_rate(0, plan) == 1
-    assert poly_rate(50, plan) == pytest.approx(0.5**0.9)
+    assert rate_at(0, plan) == 1
+    assert rate_at(50, plan) == pytest.approx(0.5**0.9)
     warm = Plan(steps=100, batch_size=1, validate_every=1, poly_power=0.9, warmup_steps=10)
-    assert [poly_rate(step, warm) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1])
+    assert [rate_at(step, warm) for step in (0, 4, 9)] == pytest.approx([0.1, 0.5, 1])
+
+
+def test_cosine_rate():
+    plan = Plan(steps=110, batch_size=1, validate_every=1, poly_power=0.9, schedule="cosine", warmup_steps=10)
+    assert [rate_at(step, plan) for step in (0, 9, 10, 35, 60, 110)] == pytest.approx(
+        [0.1, 1, 1, (1 + math.sqrt(0.5)) / 2, 0.5, 0]
+    )
+
+
+def test_a_batch_in_parts_takes_the_same_steps(tmp_path):
+    """The loss is a mean over samples here, and dropout, which would draw anew for each part, is off."""
+    whole, losses = run(tmp_path / "whole", dropout=0)
+    parts, same = run(tmp_path / "parts", plan=replace(PLAN, accumulate=2), dropout=0)
+    assert same == pytest.approx(losses, rel=1e-5)
+    for name, value in weights(whole).items():
+        torch.testing.assert_close(value, weights(parts)[name])
+
+
+def test_parameter_groups():
+    """Rate times decay is the same for upsamplers; vectors may go without decay; every parameter is in one group."""
+    network = nn.Sequential(nn.Conv2d(4, 4, 1), CARAFE(2, 4))
+    groups = parameter_groups(network, 0.1, 0.01, decay_all=False, upsampler_rate=500)
+    assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
+    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert found[id(network[0].weight)] == (0.1, 0.01)
+    assert found[id(network[0].bias)] == (0.1, 0)
+    assert found[id(network[1].encode.weight)] == pytest.approx((50, 0.01 / 500))
+    assert found[id(network[1].encode.bias)] == (50, 0)
+    assert len(parameter_groups(network, 0.1, 0.01)) == 1
 
 
 def test_published_loss_by_hand():

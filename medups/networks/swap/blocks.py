@@ -76,12 +76,10 @@ def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | 
     parts: dict[str, Any] = dict(block.upsample.named_children())
     if "deconv" in parts:
         old, gone = "deconv", parts["deconv"]
-        channels, ratio = gone.out_channels, gone.stride
-        project = projection(dims, gone.in_channels, channels)
+        channels, ratio, own = gone.out_channels, gone.stride, None
     elif "upsample_non_trainable" in parts:
-        old, project = "upsample_non_trainable", parts.get("preconv", nn.Identity())
-        gone = parts[old]
-        convs = _convs(project)
+        old, own = "upsample_non_trainable", parts.get("preconv", nn.Identity())
+        gone, convs = parts[old], _convs(own)
         channels, ratio = convs[-1].out_channels if convs else before, gone.scale_factor
     else:
         return Kept(f"{path}.upsample", "pixel shuffle", "its convolution makes the enlarged map by itself")
@@ -92,9 +90,10 @@ def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | 
         return Kept(f"{path}.upsample", "interpolation", "the block has no skip to be guided by")
 
     def place(upsampler: nn.Module) -> Placement:
+        project = projection(dims, gone.in_channels, channels) if own is None else own
         step = GuidedStep(upsampler, block.convs, project=project, join="guide_first")
         renames(step, {"convs.": "fuse.", "upsample.preconv.": "project."})
-        return Placement(() if "preconv" in parts else (project,), partial(_put, net, block, step))
+        return Placement((project,) if own is None else (), partial(_put, net, block, step))
 
     return Site(f"{path}.upsample.{old}", gone, dims, tuple(ratio), channels, skip, place)
 

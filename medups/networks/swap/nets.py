@@ -18,7 +18,7 @@ from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep
 from medups.networks.swap.report import Kept
 from medups.networks.swap.site import Placement, Site, describe, projection, renames
 from medups.upsamplers import Upsampled, create_upsampler
-from medups.upsamplers.parts import CONVS, conv
+from medups.upsamplers.parts import conv
 
 _CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _INSTANCE_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
@@ -96,8 +96,6 @@ def _unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> It
     dims = len(ratio)
     if max(ratio) == 1:
         yield Kept(place_path, describe(old), "it does not enlarge")
-    elif dims not in CONVS:
-        yield Kept(place_path, describe(old), f"the network has {dims} axis")
     else:
         first = next(module for module in down.modules() if isinstance(module, _CONVS))
         # the outermost step is made of the level's own width, not of classes

@@ -16,6 +16,7 @@ from medups.networks.swap.nets import find_nets
 from medups.networks.swap.report import Kept, Swapped, SwapReport
 from medups.networks.swap.site import Placement, Site, describe
 from medups.upsamplers import upsampler_class
+from medups.upsamplers.parts import CONVS
 
 _KNOWN = (
     "UpCat (BasicUNet, FlexibleUNet), UnetUpBlock (DynUNet), UnetrUpBlock (UNETR, SwinUNETR), AttentionLayer "
@@ -90,7 +91,11 @@ def _find(net: nn.Module, needs_guide: bool) -> Iterator[Site | Kept]:
         return any(path == one or path.startswith(f"{one}.") for one in known)
 
     def guidable(found: Site | Kept) -> Site | Kept:
-        if needs_guide and isinstance(found, Site) and found.guide_channels is None:
+        if not isinstance(found, Site):
+            return found
+        if found.spatial_dims not in CONVS:
+            return Kept(found.path, found.old, f"upsamplers have 2 or 3 spatial axes, it has {found.spatial_dims}")
+        if needs_guide and found.guide_channels is None:
             return Kept(found.path, found.old, "no skip beside it to be guided by")
         return found
 
