@@ -31,7 +31,7 @@ _CLASSES = 9
 
 
 def _basic_unet(upsampler: str) -> nn.Module:
-    net = BasicUNet(3, 1, _CLASSES)
+    net = BasicUNet(3, 1, _CLASSES, features=(16, 16, 32, 64, 128, 16))
     return net if upsampler == "native" else with_upsampler(net, upsampler)
 
 
@@ -39,7 +39,7 @@ def _basic_unet(upsampler: str) -> nn.Module:
 NETWORKS: dict[str, tuple[str, Callable[[str], nn.Module], tuple[int, ...]]] = {
     "TransUNet R50-ViT-B/16": ("bilinear", lambda up: TransUNet(224, 1, _CLASSES, up), (1, 1, 224, 224)),
     "Swin-Unet tiny": ("patch_expand", lambda up: SwinUNet(224, 1, _CLASSES, up), (1, 1, 224, 224)),
-    "MONAI BasicUNet, 3-D": ("native", _basic_unet, (1, 1, 96, 96, 96)),
+    "MONAI BasicUNet, 3-D, 16 to 128 channels": ("native", _basic_unet, (1, 1, 96, 96, 96)),
 }
 
 
@@ -86,7 +86,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--output", type=Path, required=True)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
