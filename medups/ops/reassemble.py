@@ -104,10 +104,10 @@ def _by_shifts(
     batch, channels, rows, *_ = x.shape
     groups, n_out = weights.shape[1], tuple(weights.shape[3:])
     margin = kernel_size // 2 + (1 if linear else 0)  # linear reading needs one pixel more than the taps reach
-    padded = _padded(x, [margin] * len(steps), border)
+    padded = with_margins(x, [margin] * len(steps), border)
 
     def slab(first: int, count: int) -> Tensor:
-        source = _magnified(padded.narrow(2, first, count + 2 * margin), steps, linear)
+        source = magnified(padded.narrow(2, first, count + 2 * margin), steps, linear)
         part = weights.narrow(3, first * steps[0], count * steps[0])
         part = torch.softmax(part, 2) if softmax else part
         layout = Layout((kernel_size,) * len(steps), (part.shape[3], *n_out[1:]), steps)
@@ -142,20 +142,16 @@ def border_fits(n_in: Sequence[int], reach: int, border: str) -> bool:
     return border != "reflect" or min(n_in) > reach
 
 
-def enlarged(x: Tensor, steps: Sequence[int], reach: Sequence[int], border: str, linear: bool) -> Tensor:
-    """``x`` with a border of at least ``reach`` pixels, enlarged by whole ``steps``, by which then taps are shifted."""
-    more = 1 if linear else 0  # linear reading needs one pixel more than the taps reach
-    return _magnified(_padded(x, [one + more for one in reach], border), steps, linear)
-
-
-def _padded(x: Tensor, margins: Sequence[int], border: str) -> Tensor:
+def with_margins(x: Tensor, margins: Sequence[int], border: str) -> Tensor:
+    """``x`` with so many pixels more at both ends of each axis."""
     if not max(margins):
         return x
     both_ends = [margin for one in reversed(margins) for margin in (one, one)]
     return F.pad(x, both_ends, mode="constant" if border == "zeros" else border)
 
 
-def _magnified(x: Tensor, steps: Sequence[int], linear: bool) -> Tensor:
+def magnified(x: Tensor, steps: Sequence[int], linear: bool) -> Tensor:
+    """``x`` enlarged by whole ``steps``, by which taps are shifted then."""
     if all(step == 1 for step in steps):
         return x
     mode = LINEAR_MODES[len(steps)] if linear else "nearest"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from medups.ops.backend import Backend, choose_backend
 from medups.ops.dtypes import wide_dtype
 from medups.ops.layout import Layout
-from medups.ops.reassemble import enlarged, nearest_indices, whole_steps
+from medups.ops.reassemble import magnified, nearest_indices, whole_steps, with_margins
 from medups.ops.taps import dot_products
 
 Metric = Literal["dot", "cosine"]
@@ -67,7 +67,8 @@ def neighbor_similarity(
     indices: Sequence[Tensor] = ()
     inside = None
     if steps is not None:
-        source = enlarged(source, steps, [s * (kernel_size // 2) for s in spread], "zeros", linear=False)
+        margins = [step * (kernel_size // 2) for step in spread]
+        source = magnified(with_margins(source, margins, "zeros"), steps, linear=False)
         steps = tuple(one * step for one, step in zip(spread, steps, strict=True))
     else:
         indices, inside = nearest_indices(n_in, n_out, kernel_size, "zeros", key.device, spread)

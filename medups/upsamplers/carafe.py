@@ -60,13 +60,13 @@ class CARAFE(Upsampler):
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         logits = self.encode(channels_last(self.compress(x)))
         if inference_on_cpu(x, logits) and tuple(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)) == size:
-            return Upsampled(self._place_by_place(x, logits), guide)
+            return Upsampled(self._place_by_place(x, logits, size), guide)
         logits = read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))
         return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)
 
-    def _place_by_place(self, x: Tensor, logits: Tensor) -> Tensor:
+    def _place_by_place(self, x: Tensor, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         """The same for each place that output pixels have in an input pixel, without shuffling the logits."""
-        out = x.new_empty(*x.shape[:2], *(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)))
+        out = x.new_empty(*x.shape[:2], *size)
         placed = logits.unflatten(1, (self.groups, -1, prod(self.scale)))
         for number, place in enumerate(product(*map(range, self.scale))):
             pixels = tuple(slice(first, None, step) for first, step in zip(place, self.scale, strict=True))

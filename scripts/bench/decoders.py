@@ -18,7 +18,7 @@ from statistics import median
 from typing import Any
 
 import torch
-from machine import Machine, timed
+from machine import Machine, take_turns
 from memory import give_back_freed_memory, keep_freed_memory, peak_bytes
 from monai.networks.nets import BasicUNet
 from torch import nn
@@ -52,30 +52,24 @@ def measure(name: str, device: str, repeats: int) -> Iterator[dict[str, Any]]:
     own, build, shape = NETWORKS[name]
     image = torch.zeros(shape, device=device)
     records: list[dict[str, Any]] = []
-    nets: dict[str, nn.Module] = {}
+    works: dict[str, Callable[[], None]] = {}
     give_back_freed_memory()
     for upsampler in (own, *list_upsamplers()):
         net = build(upsampler).to(device).eval()
-        nets[upsampler] = net
-        _predict(net, image)
+        work = works[upsampler] = partial(_predict, net, image)
+        work()
         records.append(
             {
                 "network": name,
                 "upsampler": upsampler,
                 "parameters": sum(parameter.numel() for parameter in net.parameters()),
                 "multiply_adds": multiply_adds(net, image),
-                "peak_bytes": peak_bytes(partial(_predict, net, image), device),
+                "peak_bytes": peak_bytes(work, device),
             }
         )
         print(f"{name}, {upsampler}: counted", flush=True)
     keep_freed_memory()
-    taken: dict[str, list[float]] = {upsampler: [] for upsampler in nets}
-    for turn in range(-1, repeats):  # the first turn warms up
-        for upsampler, net in nets.items():
-            seconds = timed(partial(_predict, net, image), device)
-            if turn >= 0:
-                taken[upsampler].append(seconds)
-        print(f"{name}: turn {turn + 1} of {repeats}", flush=True)
+    taken = take_turns(works, device, repeats)
     for record in records:
         own_times = taken[record["upsampler"]]
         against = [one / base for one, base in zip(own_times, taken[own], strict=True)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -60,6 +60,18 @@ def timed(work: Callable[[], object], device: str) -> float:
     if device == "cuda":
         torch.cuda.synchronize()
     return time.perf_counter() - began
+
+
+def take_turns(works: Mapping[str, Callable[[], object]], device: str, repeats: int) -> dict[str, list[float]]:
+    """Seconds of each work, one after another, again and again; a first turn warms up."""
+    taken: dict[str, list[float]] = {name: [] for name in works}
+    for turn in range(-1, repeats):
+        for name, work in works.items():
+            seconds = timed(work, device)
+            if turn >= 0:
+                taken[name].append(seconds)
+        print(f"turn {turn + 1} of {repeats}", flush=True)
+    return taken
 
 
 def _bandwidth(device: str) -> float:

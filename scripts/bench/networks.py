@@ -16,7 +16,7 @@ from statistics import quantiles
 from typing import Any
 
 import torch
-from machine import Machine, timed
+from machine import Machine, take_turns
 from torch import nn
 from torch.nn import functional as F
 
@@ -49,17 +49,12 @@ def main() -> None:
     torch.manual_seed(0)
     image = torch.randn(options.batch, 1, _SIZE, _SIZE, device=options.device)
     label = torch.randint(_CLASSES, (options.batch, _SIZE, _SIZE), device=options.device)
-    nets = {}
+    steps = {}
     for name, decoder in DECODERS.items():
         net = TransUNet(img_size=_SIZE, in_channels=1, out_channels=_CLASSES, **decoder).to(options.device).train()
-        nets[name] = net, torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
-    taken: dict[str, list[float]] = {name: [] for name in nets}
-    for turn in range(-1, options.repeats):  # the first turn warms up
-        for name, (net, optimizer) in nets.items():
-            took = timed(partial(train_step, net, optimizer, image, label), options.device)
-            if turn >= 0:
-                taken[name].append(took)
-        print(f"turn {turn + 1} of {options.repeats}", flush=True)
+        optimizer = torch.optim.SGD(net.parameters(), 0.01, momentum=0.9)
+        steps[name] = partial(train_step, net, optimizer, image, label)
+    taken = take_turns(steps, options.device, options.repeats)
     records = []
     for name, seconds in taken.items():
         against = [one / base for one, base in zip(seconds, taken["bilinear"], strict=True)]

@@ -65,7 +65,7 @@ def _cell(make: Make, dims: int, kept: dict[str, None]) -> str:
     if found is None:
         kept["it upsamples in its own code, by layers that do not tell their channels, or not at all"] = None
         return "untouched"
-    kept.update(dict.fromkeys(one.why for one in (guided or unguided or SwapReport()).kept))
+    kept.update(dict.fromkeys(one.why for one in found.kept))
     steps = len(found.swapped) + len(found.kept)
     return f"{'guided' if guided else 'unguided'}, {len(found.swapped)} of {steps}"
 

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from medups.networks.guided_step import GuidedStep, ProjectedGuide
 from medups.networks.swap.report import Kept
-from medups.networks.swap.site import TRANSPOSED, Placement, Site, projection, renames
+from medups.networks.swap.site import TRANSPOSED, Placement, Site, convs, projection, renames
 from medups.upsamplers.base import Upsampler
 
 _CHAINS = (BasicUNet, UNetDecoder)  # each of their UpCats gets what the one before it made
@@ -50,7 +50,7 @@ class AttentionJoin(nn.Module):
 def find_blocks(net: nn.Module) -> Iterator[Site | Kept]:
     """Every known block below ``net``, those of an earlier swap and of this library's own networks too."""
     chains = ([part for part in net.modules() if type(part) is UpCat] for net in net.modules() if type(net) in _CHAINS)
-    before = {block: _convs(former)[-1].out_channels for chain in chains for former, block in pairwise(chain)}
+    before = {block: convs(former)[-1].out_channels for chain in chains for former, block in pairwise(chain)}
     for path, module in net.named_modules():
         if isinstance(module, GuidedStep):
             yield from _own(path, module)
@@ -71,7 +71,7 @@ def find_transposed(net: nn.Module) -> Iterator[Site | Kept]:
 
 def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | Kept:
     """``before``: channels that the block gets, for interpolation that does not tell."""
-    first = _convs(block.convs)[0]
+    first = convs(block.convs)[0]
     dims = len(first.kernel_size)
     parts: dict[str, Any] = dict(block.upsample.named_children())
     if "deconv" in parts:
@@ -79,8 +79,8 @@ def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | 
         channels, ratio, own = gone.out_channels, gone.stride, None
     elif "upsample_non_trainable" in parts:
         old, own = "upsample_non_trainable", parts.get("preconv", nn.Identity())
-        gone, convs = parts[old], _convs(own)
-        channels, ratio = convs[-1].out_channels if convs else before, gone.scale_factor
+        gone, before_it = parts[old], convs(own)
+        channels, ratio = before_it[-1].out_channels if before_it else before, gone.scale_factor
     else:
         return Kept(f"{path}.upsample", "pixel shuffle", "its convolution makes the enlarged map by itself")
     if channels is None:
@@ -162,7 +162,3 @@ def _put(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
         for name, child in list(parent.named_children()):
             if child is old:
                 setattr(parent, name, new)
-
-
-def _convs(module: nn.Module) -> list[Any]:
-    return [part for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)]

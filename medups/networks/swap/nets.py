@@ -16,11 +16,10 @@ from torch import Tensor, nn
 
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep
 from medups.networks.swap.report import Kept
-from medups.networks.swap.site import Placement, Site, describe, projection, renames
+from medups.networks.swap.site import Placement, Site, convs, describe, projection, renames
 from medups.upsamplers import Upsampled, create_upsampler
 from medups.upsamplers.parts import conv
 
-_CONVS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _INSTANCE_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
@@ -97,11 +96,11 @@ def _unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> It
     if max(ratio) == 1:
         yield Kept(place_path, describe(old), "it does not enlarge")
     else:
-        first = next(module for module in down.modules() if isinstance(module, _CONVS))
+        input_channels = convs(down)[0].in_channels
         # the outermost step is made of the level's own width, not of classes
-        channels = old.out_channels if skip is not None else _last_conv(down).out_channels
-        guide = first.in_channels if skip is not None else IMAGE_GUIDE_CHANNELS
-        place = partial(_place_in_unet, level, old, getattr(block, "adn", None), rest, first.in_channels, skip)
+        channels = old.out_channels if skip is not None else convs(down)[-1].out_channels
+        guide = input_channels if skip is not None else IMAGE_GUIDE_CHANNELS
+        place = partial(_place_in_unet, level, old, getattr(block, "adn", None), rest, input_channels, skip)
         yield Site(place_path, old, dims, ratio, channels, guide, place, image_guide=skip is None)
     yield from _unet(inner.submodule, f"{path}.1.submodule", inner)
 
@@ -124,7 +123,7 @@ def _place_in_unet(
         step = renames(GuidedStep(upsampler, rest, project=project, norm=adn, join="none"), own)
         new: tuple[nn.Module, ...] = (project,)
     else:
-        width = _last_conv(level[0]).out_channels
+        width = convs(level[0])[-1].out_channels
         needs_guide = getattr(upsampler, "needs_guide", True)
         project = projection(dims, old.in_channels, width)
         stem = _image_stem(dims, image_channels) if needs_guide else nn.Identity()
@@ -148,11 +147,6 @@ def _image_stem(spatial_dims: int, image_channels: int) -> nn.Sequential:
     return nn.Sequential(convolution, _INSTANCE_NORMS[spatial_dims](IMAGE_GUIDE_CHANNELS, affine=True), nn.ReLU())
 
 
-def _last_conv(module: nn.Module) -> Any:
-    """The convolution that was registered last: the one that makes a block's channels."""
-    return next(part for part in reversed(list(module.modules())) if isinstance(part, _CONVS))
-
-
 # SegResNet: steps and blocks in two lists, skips added between.
 
 
@@ -168,7 +162,7 @@ class GuidedSegResNet(SegResNet):
 def _segresnet(net: Any, prefix: str) -> Iterator[Site]:
     steps = net.up_samples
     for number, old in enumerate(steps):
-        last = _last_conv(old[0])
+        last = convs(old[0])[-1]
 
         def place(upsampler: nn.Module, number: int = number, old: nn.Sequential = old) -> Placement:
             step = renames(GuidedStep(upsampler, project=old[0], join="add"), {"0.": "project."})
@@ -212,7 +206,7 @@ def _mednext(net: Any, prefix: str) -> Iterator[Site]:
     steps = net.up_blocks
     for number, old in enumerate(steps):
         transposed = next(part for part in old.modules() if isinstance(part, nn.ConvTranspose2d | nn.ConvTranspose3d))
-        dims, into, out = len(transposed.stride), transposed.in_channels, _last_conv(old).out_channels
+        dims, into, out = len(transposed.stride), transposed.in_channels, convs(old)[-1].out_channels
 
         def place(
             upsampler: nn.Module, number: int = number, dims: int = dims, into: int = into, out: int = out
@@ -250,7 +244,7 @@ class GuidedFPN(nn.Module):
 def _fpn(net: Any, prefix: str) -> Iterator[Site]:
     layers = net.layer_blocks
     for number in range(len(layers) - 1):
-        out = _last_conv(layers[number])
+        out = convs(layers[number])[-1]
         dims, channels = len(out.kernel_size), out.in_channels
 
         def place(upsampler: nn.Module, number: int = number, dims: int = dims, channels: int = channels) -> Placement:

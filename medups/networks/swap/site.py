@@ -60,6 +60,11 @@ def describe(module: nn.Module) -> str:
     return type(module).__name__
 
 
+def convs(module: nn.Module) -> list[Any]:
+    """Its convolutions in the order they were registered: the last one makes the channels that a block hands on."""
+    return [part for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
+
+
 def projection(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
     """1x1 convolution, or nothing where the channels agree."""
     return nn.Identity() if in_channels == out_channels else conv(spatial_dims, in_channels, out_channels)

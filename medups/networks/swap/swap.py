@@ -119,10 +119,9 @@ def _prepare(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, A
     except ValueError as error:
         raise ValueError(f"swap_upsampling: {site.path}: {error}") from error
     placement = site.place(new)
-    like = next(net.parameters(), None)
+    like = next(net.parameters(), torch.zeros(0))
     for module in (new, *placement.new):
-        if like is not None:
-            module.to(like.device, like.dtype)
+        module.to(like.device, like.dtype)
     swapped = Swapped(
         path=site.path,
         old=site.old,
