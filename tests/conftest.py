@@ -16,6 +16,15 @@ import torch
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter; read where Triton is imported
 
+try:
+    import torchvision  # noqa: F401
+except ImportError:
+    pass
+except RuntimeError:  # its wheel's operators need CUDA's libraries; to be imported it needs no more than their names
+    _OPERATORS = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+
 SHARED = Path(os.environ.get("MEDUPS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 
 

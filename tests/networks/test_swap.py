@@ -124,11 +124,15 @@ def test_the_interpolation_they_had(net, upsampler, dims):
         torch.testing.assert_close(net(image), expected)
 
 
-@DIMS
-def test_feature_pyramid(dims):
+@pytest.mark.parametrize("source", ["MONAI, 2-D", "MONAI, 3-D", "torchvision"])
+def test_feature_pyramid(source):
     """Nearest is what it had; FreqFusion's refined guide takes the lateral map's place in the sum."""
     torch.manual_seed(0)
-    net = FeaturePyramidNetwork(dims, [8, 12, 16], 16)
+    dims = 3 if "3-D" in source else 2
+    if source == "torchvision":
+        net = pytest.importorskip("torchvision").ops.FeaturePyramidNetwork([8, 12, 16], 16)
+    else:
+        net = FeaturePyramidNetwork(dims, [8, 12, 16], 16)
     maps = OrderedDict((str(n), torch.randn(1, c, *[s] * dims)) for n, (c, s) in enumerate(((8, 13), (12, 7), (16, 4))))
     expected = net(maps)
     report = swap_upsampling(net, "nearest")
@@ -140,6 +144,19 @@ def test_feature_pyramid(dims):
     nn.init.normal_(net.steps[0].upsampler.highpass.weight)
     assert (net(maps)["0"] - before).abs().max() > 1e-3
     assert not idle(_Sum(net), maps)
+
+
+def test_mask_rcnn_with_another_pyramid():
+    """The whole detector of torchvision: its loss falls to what the new steps learn, and nothing in them is idle."""
+    detection = pytest.importorskip("torchvision").models.detection
+    torch.manual_seed(0)
+    net = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2)
+    report = swap_upsampling(net, "resfu", embed_channels=8)
+    assert [done.path for done in report.swapped] == [f"backbone.fpn.steps.{number}" for number in range(3)]
+    maps = net.backbone(torch.randn(1, 3, 65, 97))
+    assert {name: tuple(value.shape[2:]) for name, value in maps.items()}["0"] == (17, 25)
+    sum(value.square().mean() for value in maps.values()).backward()
+    assert all(p.grad.abs().sum() > 0 for p in net.backbone.fpn.steps.parameters())
 
 
 class _Sum(nn.Module):
