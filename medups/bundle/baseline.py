@@ -8,10 +8,11 @@ from typing import Any
 
 from medups.bundle.train import Display, prepare
 from medups.data.canonical import Grid
-from medups.data.cases import open_dataset
+from medups.data.cases import case_name
+from medups.data.dataset import open_dataset
 from medups.data.labels import write_beside
 from medups.data.nifti import write_nifti
-from medups.data.readers import case_name, read_scan
+from medups.data.readers import read_scan
 from medups.files import require_writable
 from medups.training.voxel_classifier import VoxelClassifier
 

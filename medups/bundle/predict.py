@@ -10,10 +10,10 @@ import torch
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.canonical import Grid
-from medups.data.cases import case_key
+from medups.data.cases import case_key, case_name
 from medups.data.labels import write_beside
 from medups.data.nifti import Volume, write_nifti
-from medups.data.readers import case_name, find_scans, is_nifti, read_scan
+from medups.data.readers import find_scans, is_nifti, read_scan
 from medups.data.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.files import require_writable
@@ -66,12 +66,14 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
     return jobs
 
 
-def check(jobs: Sequence[Job], progress: Progress | None = None) -> None:
-    """Read every scan once before any work. Raises InputError that lists all scans that cannot be used."""
+def check(model: Model, jobs: Sequence[Job], progress: Progress | None = None) -> None:
+    """Read every scan once before any work. Raises InputError that lists all scans that ``model`` cannot take."""
     problems = []
     for number, job in enumerate(jobs, start=1):
         try:
-            read_scan(job.scan)
+            scan = read_scan(job.scan)
+            if model.spacing:
+                scan.require_spacing("this model")
         except InputError as error:
             problems.append(str(error))
         if progress is not None:
@@ -105,6 +107,6 @@ class Predictor:
 
     def __call__(self, source: str, output: str) -> None:
         jobs = plan(Path(source), Path(output))
-        check(jobs)
+        check(self.model, jobs)
         for job in jobs:
             predict(self.model, job, self.device)

@@ -19,8 +19,10 @@ from torch.utils.tensorboard import SummaryWriter
 from medups.bundle.model import Model, define, load_bundle, make_model, write_bundle
 from medups.config import build
 from medups.data.cache import CachedCase, cached
-from medups.data.cases import Case, open_dataset
+from medups.data.cases import Case
+from medups.data.dataset import Dataset, open_dataset
 from medups.data.labels import LabelSet, label_set
+from medups.data.parallel import in_parallel
 from medups.data.sampling import Patches, SampleStream, Slices, Source
 from medups.errors import InputError
 from medups.files import require_writable, write_json
@@ -94,17 +96,16 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
 def prepare(config: Mapping[str, Any], display: Display) -> Run:
     """Check the configuration, build the untrained model from the seed, and read the cases into the cache."""
     data, network = config["data"], config["network"]
-    target, source = label_set(str(config["label_set"])), label_set(str(data["source_labels"]))
+    target, dataset = label_set(str(config["label_set"])), open_dataset(data)
     for organ in target.names:
-        source.id_of(organ)
-    split = open_dataset(data)
+        dataset.labels.id_of(organ)
     definition = define(
         _network(network["module"], config["upsampler"]),
         config["preprocessing"],
         network["inferer"],
         target,
         network["spacing"],
-        {part: [case.name for case in getattr(split, part)] for part in ("train", "val", "test")},
+        dataset.names,
     )
     torch.manual_seed(int(config["seed"]))
     model = make_model(definition, "config")
@@ -112,11 +113,8 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
     loss = build(config["training"]["loss"], "training.loss")
     optimizer = _optimizer(model.network, config["training"])
-    cases = {part: list(getattr(split, part)) for part in ("train", "val")}
-    read = {
-        part: _read(items, part, data, source, target, network["spacing"], display) for part, items in cases.items()
-    }
-    return Run(config, model, transform, loss, optimizer, read["train"], read["val"], weights)
+    train, val = (_read(dataset, part, data, target, network["spacing"], display) for part in ("train", "val"))
+    return Run(config, model, transform, loss, optimizer, train, val, weights)
 
 
 def _network(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -233,15 +231,15 @@ def _validate(run: Run, network: nn.Module, device: torch.device, board: Summary
     model = Model(network, run.model.labels, run.model.definition, run.model.inferer, run.model.preprocessing)
     found: dict[str, list[float]] = {organ: [] for organ in model.labels.names}
     for number, case in enumerate(run.val):
-        pred = model.segment(case.image, device)
+        image, label = case.image[:].astype(np.float32), case.label[:]
+        pred = model.segment(image, device)
         for organ in found:
-            score = dice(pred == model.labels.id_of(organ), case.label == model.labels.id_of(organ))
+            score = dice(pred == model.labels.id_of(organ), label == model.labels.id_of(organ))
             if score is not None:
                 found[organ].append(score)
         if number == 0:
-            image = np.asarray(case.image, dtype=np.float32)
             spacing = case.spacing[0], case.spacing[1], case.spacing[2]
-            masks = {"prediction": pred, "label": np.asarray(case.label)}
+            masks = {"prediction": pred, "label": label}
             picture = overlay_array(image, masks, model.labels.names, spacing, f"case {case.name}, step {step}")
             board.add_image("val/overlay", picture, step, dataformats="HWC")
     return {organ: float(np.mean(values)) for organ, values in found.items() if values}
@@ -262,16 +260,17 @@ def _sample_transforms(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _read(
-    items: list[Case],
+    dataset: Dataset,
     part: str,
     data: Mapping[str, Any],
-    source: LabelSet,
     target: LabelSet,
     spacing: Sequence[float] | None,
     display: Display,
 ) -> list[CachedCase]:
     folder = Path(str(data["cache"])).expanduser()
-    return [cached(case, folder, source, target, spacing) for case in display.cases(items, f"reading {part} cases")]
+    cases = getattr(dataset, part)
+    read = in_parallel(lambda case: cached(case, folder, dataset.labels, target, spacing), cases)
+    return [next(read) for _ in display.cases(cases, f"reading {part} cases")]
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:

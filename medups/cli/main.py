@@ -58,6 +58,10 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--size", type=int, default=128, help="pixels a side of a slice")
     sub.add_argument("--slices", type=int, default=40)
 
+    sub = command("prepare", _prepare, "Check a dataset, show it, and fill the cache. Takes the overrides of train.")
+    sub.add_argument("overrides", nargs="*", metavar="key=value")
+    sub.add_argument("--output", default="runs/dataset", metavar="FOLDER")
+
     sub = command("train", _train, "Train a network; the result is a bundle folder. Takes hydra overrides.")
     sub.add_argument("overrides", nargs="*", metavar="key=value")
 
@@ -91,6 +95,12 @@ def _phantom(options: argparse.Namespace) -> None:
     from medups.cli.masks import phantom
 
     phantom(options.folder, options.cases, options.seed, options.size, options.slices)
+
+
+def _prepare(options: argparse.Namespace) -> None:
+    from medups.cli.datasets import prepare
+
+    prepare(options.overrides, options.output)
 
 
 def _train(options: argparse.Namespace) -> None:

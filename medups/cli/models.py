@@ -38,7 +38,7 @@ def predict(model: str, source: str, output: str, cases: str | None, skip_existi
     if skip_existing:
         jobs = [job for job in jobs if not job.mask.exists()]
     with Terminal().live() as terminal:
-        check(jobs, terminal.share("checking scans"))
+        check(bundle, jobs, terminal.share("checking scans"))
         for job in terminal.cases(jobs, "scans"):
             predict_one(bundle, job, _device(device), terminal.share(job.scan.name))
             terminal.log(str(job.mask))

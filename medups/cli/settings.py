@@ -19,6 +19,9 @@ from medups.files import configs_dir
 def compose(overrides: Sequence[str], name: str = "train") -> dict[str, Any]:
     """The resolved configuration as plain values. Raises InputError for an unknown or missing setting."""
     OmegaConf.register_new_resolver("num_classes", lambda labels: max(label_set(labels).organs) + 1, replace=True)
+    OmegaConf.register_new_resolver(
+        "suffix", lambda name, value: "" if value is None else f"-{name}{value}", replace=True
+    )
     try:
         with initialize_config_dir(str(configs_dir()), version_base="1.3"):
             config = hydra_compose(name, overrides=list(overrides))

@@ -44,8 +44,24 @@ class LabelSet:
         if unknown:
             raise InputError(
                 f"{source}: label ids {unknown} are not in the set {self.name!r} (ids 0 to {max(self.organs)}); "
-                "name the set the file was made with"
+                f"name the set the file was made with{_fitting(labels)}"
             )
+
+    @classmethod
+    def of_json(cls, content: Mapping[str, object], source: Path) -> LabelSet:
+        """What a ``dataset.json`` says under ``labels``: ids to names as the Decathlon, or names to ids as nnU-Net."""
+        table = content["labels"]
+        if isinstance(table, dict) and table and not all(str(key).isdigit() for key in table):
+            regions = [name for name, number in table.items() if not isinstance(number, int)]
+            if regions or "ignore" in table:
+                what = ", ".join(regions) or "ignore"
+                raise InputError(
+                    f"{source}: the labels {what} are regions or are to be ignored, which is not supported"
+                )
+            table = {number: name for name, number in table.items()}
+        if isinstance(table, dict):
+            table = {number: name for number, name in table.items() if int(number) != 0}
+        return _from_table(str(content.get("name", source.parent.name)), table, source)
 
     def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
         """Ids of this set to those of ``target`` by organ name; organs that ``target`` lacks become background."""
@@ -62,10 +78,14 @@ def list_label_sets() -> list[str]:
 
 
 def label_set(name_or_path: str) -> LabelSet:
-    """A shipped set by name, or a set from a YAML file (``name``, ``organs``) or a mask's ``.labels.json``."""
+    """A shipped set by name, or a file's: YAML with ``name`` and ``organs``, a mask's ``.labels.json``, a
+    ``dataset.json``."""
     path = Path(name_or_path)
     if path.suffix == ".json":
-        return _from_table(path.name, read_json(path), path)
+        content = read_json(path)
+        if isinstance(content, dict) and "labels" in content:
+            return LabelSet.of_json(content, path)
+        return _from_table(path.name, content, path)
     shipped = configs_dir() / "labels" / f"{name_or_path}.yaml"
     source = path if path.suffix in (".yaml", ".yml") else shipped
     if not source.is_file():
@@ -81,6 +101,12 @@ def label_set(name_or_path: str) -> LabelSet:
     if not isinstance(content, dict) or "organs" not in content:
         raise InputError(f"{source}: expected the keys name and organs")
     return _from_table(str(content.get("name", source.stem)), content["organs"], source)
+
+
+def _fitting(labels: LabelArray) -> str:
+    found = set(np.unique(labels).tolist()) - {0}
+    fitting = [name for name in list_label_sets() if found <= set(label_set(name).organs)]
+    return f", its ids are among those of {' and '.join(fitting)}" if fitting else ", or remap them"
 
 
 def beside(mask: Path) -> Path:

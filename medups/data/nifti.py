@@ -20,11 +20,20 @@ from medups.files import gzip_bytes, write_bytes
 
 @dataclass(frozen=True)
 class Volume:
-    """Voxels [i, j, k] and the affine from voxel indices to RAS+ millimetres."""
+    """Voxels [i, j, k] and the affine from voxel indices to RAS+ millimetres.
+
+    has_spacing: False where the file tells directions alone; the affine's lengths then mean nothing.
+    """
 
     data: NDArray[Any]
     affine: NDArray[np.float64]
     source: str
+    has_spacing: bool = True
+
+    def require_spacing(self, purpose: str) -> None:
+        """Raise InputError where millimetres are not known."""
+        if not self.has_spacing:
+            raise InputError(f"{self.source}: its spacing in millimetres was not kept, which {purpose} needs")
 
     @property
     def spacing(self) -> tuple[float, float, float]:

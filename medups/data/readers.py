@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,17 @@ from medups.data.canonical import same_grid
 from medups.data.dicom import read_dicom, series_in
 from medups.data.labels import LabelSet
 from medups.data.nifti import Volume, read_nifti
+from medups.data.preprocessed import is_preprocessed, read_preprocessed
 from medups.errors import InputError
-
-_NIFTI = (".nii", ".nii.gz")
 
 
 def is_nifti(path: Path) -> bool:
-    return path.name.endswith(_NIFTI)
-
-
-def case_name(path: Path) -> str:
-    """File or folder name without the NIfTI ending."""
-    return path.name.removesuffix(".gz").removesuffix(".nii")
+    return path.name.endswith((".nii", ".nii.gz"))
 
 
 def find_scans(path: Path) -> list[Path]:
-    """The scans that ``path`` is or holds: a NIfTI file, a folder of one DICOM series, or a folder of both kinds.
+    """The scans that ``path`` is or holds: a file (NIfTI, or a volume of TransUNet's preprocessing), a folder of one
+    DICOM series, or a folder of all kinds.
 
     Raises:
         InputError: nothing there, an empty or unreadable folder, or several series in one folder.
@@ -40,7 +36,7 @@ def find_scans(path: Path) -> list[Path]:
         entries = sorted(entry for entry in path.iterdir() if not entry.name.startswith("."))
     except OSError as error:
         raise InputError(f"{path}: the folder cannot be read ({error.strerror})") from error
-    scans = [entry for entry in entries if entry.is_file() and is_nifti(entry)]
+    scans = [entry for entry in entries if entry.is_file() and (is_nifti(entry) or is_preprocessed(entry))]
     if not scans and any(entry.is_file() for entry in entries) and series_in(path):
         return [path]
     scans += [entry for entry in entries if entry.is_dir() and series_in(entry)]
@@ -50,18 +46,18 @@ def find_scans(path: Path) -> list[Path]:
 
 
 def read_scan(path: Path) -> Volume:
-    """A NIfTI file or the DICOM series in a folder, as float32 intensities.
+    """A scan as :func:`find_scans` lists them, as float32 intensities.
 
     Raises:
         InputError: what the file readers raise, a voxel that is not a number, or an image of one value.
     """
-    volume = read_dicom(path) if path.is_dir() else read_nifti(path)
+    volume = read_dicom(path) if path.is_dir() else _read(path, "image")
     data = np.asarray(volume.data, dtype=np.float32)
     if not np.isfinite(data).all():
         raise InputError(f"{path}: {int((~np.isfinite(data)).sum())} voxels are not finite numbers; mend the image")
     if data.min() == data.max():
         raise InputError(f"{path}: all voxels have the value {data.flat[0]:g}; this is no scan")
-    return Volume(data, volume.affine, volume.source)
+    return replace(volume, data=data)
 
 
 def read_labels(path: Path, labels: LabelSet) -> Volume:
@@ -70,13 +66,17 @@ def read_labels(path: Path, labels: LabelSet) -> Volume:
     Raises:
         InputError: what the NIfTI reader raises, values that are not whole, or ids outside the set.
     """
-    volume = read_nifti(path)
+    volume = _read(path, "label")
     data = np.asarray(volume.data)
     whole = np.asarray(np.rint(data), dtype=np.int32) if np.isfinite(data).all() else None
     if whole is None or (data.dtype.kind == "f" and np.abs(data - whole).max() > 1e-3):
         raise InputError(f"{path}: a label mask must hold whole numbers; these are fractions (an interpolated mask?)")
     labels.check_ids(whole, str(path))
-    return Volume(whole, volume.affine, volume.source)
+    return replace(volume, data=whole)
+
+
+def _read(path: Path, key: str) -> Volume:
+    return read_preprocessed(path, key) if is_preprocessed(path) else read_nifti(path)
 
 
 def on_grid_of(mask: Volume, image: Volume) -> Volume:
@@ -99,7 +99,7 @@ def on_grid_of(mask: Volume, image: Volume) -> Volume:
             f"{mask.source}: the affine puts voxels elsewhere than {image.source}: found {_rows(mask.affine)}, "
             f"expected {_rows(image.affine)}; bring both to one grid"
         )
-    return Volume(np.ascontiguousarray(data), image.affine, mask.source)
+    return replace(mask, data=np.ascontiguousarray(data), affine=image.affine)
 
 
 def _rows(affine: NDArray[np.float64]) -> str:

@@ -40,14 +40,15 @@ class VoxelClassifier:
             rows, ids = [], []
             for number, case in enumerate(cases):
                 rng = generator(seed, number, stream=4)
+                image, label = np.asarray(case.image), np.asarray(case.label)
                 points = np.concatenate(
                     [
                         case.foreground[rng.integers(len(case.foreground), size=_POINTS_PER_CASE // 2)],
-                        rng.integers(case.image.shape, size=(_POINTS_PER_CASE // 2, 3)),
+                        rng.integers(image.shape, size=(_POINTS_PER_CASE // 2, 3)),
                     ]
                 )
-                rows.append(_features(case.image, points))
-                ids.append(case.label[tuple(points.T)].astype(np.int64))
+                rows.append(_features(image, points))
+                ids.append(label[tuple(points.T)].astype(np.int64))
             inputs, targets = torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(ids))
             optimizer = torch.optim.AdamW(model.network.parameters(), lr=3e-3)
             for _ in range(steps):

@@ -13,12 +13,20 @@ from torch.utils.data import DataLoader
 
 from medups.cli.settings import compose
 from medups.data.cache import cached
-from medups.data.cases import case_key, fold_of, open_dataset, synapse_cases
+from medups.data.cases import case_key
+from medups.data.dataset import fold_of, open_dataset
 from medups.data.labels import label_set
+from medups.data.layouts.synapse import synapse
+from medups.data.parallel import in_parallel
 from medups.data.sampling import Patches, SampleStream, Slices
 from medups.errors import InputError
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
+RAW = {"layout": "synapse", "source_labels": "btcv13"}
+
+
+def synapse_cases(root):
+    return synapse({"root": root}).cases
 
 
 def test_published_split():
@@ -47,7 +55,11 @@ def test_published_split():
 
 def test_validation_cases_are_not_trained_on(phantoms):
     split = open_dataset(
-        {"layout": "synapse", "root": phantoms, "split": {"train": ["0001", "0002"], "val": ["0002"], "test": ["0003"]}}
+        {
+            **RAW,
+            "root": phantoms,
+            "split": {"train": ["0001", "0002"], "val": ["0002"], "test": ["0003"]},
+        }
     )
     assert [case.name for case in split.train] == ["0001"]
     assert [case.name for case in split.val] == ["0002"]
@@ -55,9 +67,7 @@ def test_validation_cases_are_not_trained_on(phantoms):
 
 def test_a_fold_validates_on_its_own_cases(phantoms, tmp_path):
     names = ["0001", "0002", "0003", "0004"]
-    config = compose([f"data.root={phantoms}", "data.fold=1"])["data"] | {
-        "split": {"train": names, "val": [], "test": []}
-    }
+    config = compose([f"data.root={phantoms}", "fold=1"])["data"] | {"split": {"train": names, "val": [], "test": []}}
     with pytest.raises(InputError, match="there are 4"):
         open_dataset(config)
     shutil.copytree(phantoms, tmp_path / "five")
@@ -79,14 +89,14 @@ def test_a_fold_validates_on_its_own_cases(phantoms, tmp_path):
 )
 def test_bad_splits(phantoms, split, message):
     with pytest.raises(InputError, match=message):
-        open_dataset({"layout": "synapse", "root": phantoms, "split": split})
+        open_dataset({**RAW, "root": phantoms, "split": split})
 
 
 def test_layout(phantoms, tmp_path):
     shutil.copytree(phantoms, tmp_path / "RawData" / "Training")
     assert list(synapse_cases(tmp_path)) == ["0001", "0002", "0003", "0004"]
     (tmp_path / "RawData" / "Training" / "img" / "img0003.nii.gz").unlink()
-    with pytest.raises(InputError, match="do not pair up for 0003"):
+    with pytest.raises(InputError, match=r"do not pair up: 1 masks without an image \(0003\)"):
         synapse_cases(tmp_path)
     with pytest.raises(InputError, match="expected the folders img and label"):
         synapse_cases(tmp_path / "RawData" / "Training" / "img")
@@ -112,9 +122,9 @@ def test_cache_holds_the_canonical_case(phantoms, case):
     expected = np.asanyarray(turned.dataobj)[::-1, ::-1].transpose(2, 1, 0)
     np.testing.assert_array_equal(case.image, expected)
     raw = np.asanyarray(nib.as_closest_canonical(label).dataobj)[::-1, ::-1].transpose(2, 1, 0)
-    np.testing.assert_array_equal(case.label == SYNAPSE.id_of("liver"), raw == BTCV.id_of("liver"))
+    np.testing.assert_array_equal(case.label[:] == SYNAPSE.id_of("liver"), raw == BTCV.id_of("liver"))
     assert case.spacing == pytest.approx(nib.affines.voxel_sizes(turned.affine)[::-1])
-    assert (case.label[tuple(case.foreground.T)] > 0).all()
+    assert (case.label[:][tuple(case.foreground.T)] > 0).all()
 
 
 def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
@@ -123,7 +133,58 @@ def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
     for kind in ("img", "label"):
         shutil.copy(tmp_path / "data" / kind / f"{kind}0002.nii.gz", tmp_path / "data" / kind / f"{kind}0001.nii.gz")
     second = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
-    assert not np.array_equal(first.image, second.image)
+    assert not np.array_equal(first.image[:], second.image[:])
+
+
+@pytest.mark.parametrize("damage", ["a flipped byte", "a cut file", "a lost file", "a lost table"])
+def test_a_damaged_entry_is_made_anew(phantoms, tmp_path, damage):
+    def read():
+        return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
+
+    expected = [read().image[:], read().label[:]]
+    (entry,) = tmp_path.iterdir()
+    image = entry / "image.b2nd"
+    content = bytearray(image.read_bytes())
+    if damage == "a flipped byte":
+        content[len(content) // 2] ^= 1
+        image.write_bytes(content)
+    elif damage == "a cut file":
+        image.write_bytes(content[:-100])
+    else:
+        (image if damage == "a lost file" else entry / "about.json").unlink()
+    np.testing.assert_array_equal(read().image, expected[0])
+    np.testing.assert_array_equal(read().label, expected[1])
+    assert list(tmp_path.iterdir()) == [entry]
+
+
+def test_settings_do_not_share_an_entry(phantoms, tmp_path):
+    case = synapse_cases(phantoms)["0001"]
+    fine = cached(case, tmp_path, BTCV, SYNAPSE)
+    coarse = cached(case, tmp_path, BTCV, SYNAPSE, spacing=[2 * mm for mm in fine.spacing])
+    assert coarse.image.shape == tuple(n // 2 for n in fine.image.shape)
+    assert cached(case, tmp_path, BTCV, SYNAPSE).image.shape == fine.image.shape
+
+
+def test_many_may_build_one_cache(phantoms, tmp_path):
+    """Threads here; what they share is the folder, as processes do."""
+    cases = list(synapse_cases(phantoms).values()) * 4
+    built = list(in_parallel(lambda case: cached(case, tmp_path, BTCV, SYNAPSE), cases))
+    assert [case.name for case in built] == [case.name for case in cases]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+def test_parallel_work_stops_at_an_error():
+    begun = []
+
+    def work(n):
+        begun.append(n)
+        if n == 3:
+            raise InputError("three")
+        return n
+
+    with pytest.raises(InputError, match="three"):
+        list(in_parallel(work, range(1000)))
+    assert len(begun) < 20
 
 
 def test_a_mask_without_organs(phantoms, tmp_path):
@@ -164,13 +225,13 @@ def test_sample_n_depends_on_seed_and_n_only(case, kind):
 def test_an_epoch_sees_every_slice_once(case):
     source = Slices([case])
     rows = [source.read(n, seed=0)[0] for n in range(len(source))]
-    assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in case.image)
+    assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in case.image[:])
 
 
 def test_balanced_slices_show_every_organ_as_often(case):
     """Slices are drawn for an organ: the rarest is in at least its share of them; half of that with half the share."""
-    organs = np.unique(case.label[case.label > 0])
-    rarest = min(organs, key=lambda organ: (case.label == organ).any((1, 2)).sum())
+    organs = np.setdiff1d(case.label, [0])
+    rarest = min(organs, key=lambda organ: (case.label[:] == organ).any((1, 2)).sum())
 
     def share(balanced):
         source = Slices([case], balanced)

@@ -1,0 +1,72 @@
+"""The command that checks a dataset and fills the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.cli.display import Terminal
+from medups.cli.settings import compose
+from medups.data.cache import cached
+from medups.data.dataset import open_dataset
+from medups.data.labels import label_set
+from medups.data.parallel import in_parallel
+from medups.data.survey import CaseFacts, repeated, survey_case
+from medups.errors import InputError
+from medups.files import require_writable
+from medups.report.dataset import print_statistics, write_cases
+from medups.report.overlay import write_overlay
+
+
+def prepare(overrides: Sequence[str], output: str) -> None:
+    """Survey every case, say all that is wrong, then write statistics, a picture of each case, and the cache."""
+    config, folder = compose(overrides), Path(output)
+    require_writable(folder)
+    data, spacing = config["data"], config["network"]["spacing"]
+    dataset, target = open_dataset(data), label_set(str(config["label_set"]))
+    missing = [organ for organ in target.names if organ not in dataset.labels.names]
+    if missing:
+        raise InputError(
+            f"the dataset's labels ({', '.join(dataset.labels.names)}) lack {', '.join(missing)} of label_set="
+            f"{target.name}; give another label_set, or the names of the dataset's ids with data.source_labels"
+        )
+    parts = {name: part for part, names in dataset.names.items() for name in names}
+    cases = [*dataset.train, *dataset.val, *dataset.test]
+    trained = [*dataset.train, *dataset.val]
+
+    facts: list[CaseFacts] = []
+    with Terminal().live() as terminal:
+        surveyed = in_parallel(lambda case: survey_case(case, dataset.labels, target), cases)
+        for _ in terminal.cases(cases, "surveying"):
+            found = next(surveyed)
+            facts.append(found.facts)
+            if found.image is not None and found.label is not None:
+                _picture(found.facts, found.image, found.label, folder, target.names, parts)
+        problems = [problem for one in facts for problem in one.problems] + list(repeated(facts))
+        for message in [*problems, *(f"{one.name}: {doubt}" for one in facts for doubt in one.doubts)]:
+            terminal.log(message)
+        if problems:
+            raise InputError(f"{len(problems)} problems in {len(cases)} cases, listed above")
+        cache = Path(str(data["cache"])).expanduser()
+        stored = in_parallel(lambda case: cached(case, cache, dataset.labels, target, spacing), trained)
+        for _ in terminal.cases(trained, "writing the cache"):
+            next(stored)
+        write_cases(folder / "cases.csv", facts, parts)
+        print_statistics(facts, terminal.console)
+        terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {cache}")
+
+
+def _picture(
+    facts: CaseFacts,
+    image: NDArray[np.float32],
+    label: NDArray[np.uint8],
+    folder: Path,
+    organs: Sequence[str],
+    parts: Mapping[str, str],
+) -> None:
+    first, second, third = facts.spacing_mm or (1.0, 1.0, 1.0)
+    path, title = folder / "overlays" / f"{facts.name}.png", f"case {facts.name}, {parts[facts.name]}"
+    write_overlay(path, image, {"label": label}, organs, (first, second, third), title)

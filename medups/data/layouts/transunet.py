@@ -1,0 +1,56 @@
+"""TransUNet's preprocessed Synapse: ``train_npz/case0005_slice000.npz`` and ``test_vol_h5/case0001.npy.h5``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from medups.data.cases import Case, Listing, case_key
+from medups.data.labels import label_set
+from medups.errors import InputError
+
+_LISTS = ("lists/lists_Synapse", "lists", ".")
+
+
+def transunet(config: Mapping[str, Any]) -> Listing:
+    """Cases by number under ``root``, split into train and test by their folder.
+
+    Where ``root`` or its ``lists/lists_Synapse`` holds the published lists, ``train.txt`` and ``test_vol.txt``, they
+    are what is expected to be there.
+    """
+    root = Path(str(config["root"]))
+    slices = {path.stem for path in (root / "train_npz").glob("*.npz")}
+    volumes = {path.name.removesuffix(".npy.h5"): path for path in (root / "test_vol_h5").glob("*.npy.h5")}
+    if not slices and not volumes:
+        raise InputError(f"{root}: expected slices in train_npz or volumes in test_vol_h5, found neither")
+    for name, found in (("train.txt", slices), ("test_vol.txt", set(volumes))):
+        missing = sorted(_listed(root, name) - found)
+        if missing:
+            raise InputError(
+                f"{root}: {len(missing)} entries of {name} are missing, {missing[0]} first; get them again"
+            )
+    train = [_slices(root / "train_npz", name) for name in sorted({_case_of(name, root) for name in slices})]
+    test = [Case(case_key(path), path, path) for _, path in sorted(volumes.items())]
+    split = {"train": [case.name for case in train], "test": [case.name for case in test]}
+    return Listing({case.name: case for case in (*test, *train)}, label_set("synapse8"), split)
+
+
+def _slices(folder: Path, name: str) -> Case:
+    pattern = folder / f"{name}_slice*.npz"
+    return Case(case_key(Path(name)), pattern, pattern)
+
+
+def _case_of(stem: str, root: Path) -> str:
+    match = re.fullmatch(r"(.+)_slice\d+", stem)
+    if match is None:
+        raise InputError(f"{root / 'train_npz' / stem}.npz: expected a name as case0005_slice000.npz")
+    return match[1]
+
+
+def _listed(root: Path, name: str) -> set[str]:
+    for folder in _LISTS:
+        if (root / folder / name).is_file():
+            return set((root / folder / name).read_text().split())
+    return set()
