@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medups.bundle.train import Display, prepare
+from medups.bundle.records import Display
+from medups.bundle.train import prepare
 from medups.data.canonical import Grid
 from medups.data.cases import case_name
 from medups.data.dataset import open_dataset

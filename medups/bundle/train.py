@@ -3,23 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
 from lightning_fabric import Fabric
 from monai.transforms import Compose
-from torch import Tensor, nn
-from torch.utils.tensorboard import SummaryWriter
+from torch import nn
 
 from medups.bundle.model import Model, define, load_bundle, make_model, write_bundle
+from medups.bundle.records import Display, Records, records
 from medups.config import build
 from medups.data.cache import CachedCase, cached
-from medups.data.cases import Case
 from medups.data.dataset import Dataset, open_dataset
 from medups.data.labels import LabelSet, label_set
 from medups.data.parallel import in_parallel
@@ -28,18 +26,16 @@ from medups.errors import InputError
 from medups.files import require_writable, write_json
 from medups.metrics import dice
 from medups.report.overlay import overlay_array
-from medups.training.checkpoint import load_checkpoint
+from medups.training.checkpoint import LAST, PREVIOUS, first_good
+from medups.training.footprint import footprint
 from medups.training.groups import parameter_groups
 from medups.training.loop import Hooks, Plan, Schedule, train
+from medups.training.objective import objective
+from medups.training.ranks import gathered_objects, make_fabric
 from medups.weights import LoadReport, load_published
 
-
-class Display(Protocol):
-    """What the run tells a person while it goes on."""
-
-    def log(self, message: str) -> None: ...
-    def cases(self, items: Sequence[Case], what: str) -> Iterator[Case]: ...
-    def steps(self, total: int, done: int) -> Callable[[int, float], None]: ...
+_MAY_CHANGE = ("accelerator", "devices", "num_nodes", "workers", "save_seconds")
+_HALF = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -72,24 +68,27 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
     folder = Path(str(config["output"]))
     require_writable(folder)
     identity = _identity(config)
-    last = folder / "checkpoints" / "last.pt"
-    done = _steps_done(last, identity)
+    done, finished = _progress(folder / "checkpoints", identity)
+    fabric = make_fabric(config["training"])
     run = prepare(config, display)
-    plan = make_plan(config["training"], len(_source(run)))
+    plan = make_plan(config["training"], len(source_of(run)))
     bundle = folder / "bundle"
-    if done >= plan.steps and (bundle / "models" / "model.pt").is_file():
+    if finished and (bundle / "models" / "model.pt").is_file():
         load_bundle(bundle)
         display.log(f"{folder}: this run is finished after {done} steps; choose another output to train again")
         return bundle
-    write_json(folder / "config.json", dict(config))
-    with _logged(folder / "log.txt", display) as log, SummaryWriter(str(folder)) as board:
+    fabric.launch()
+    with records(folder, display, fabric.is_global_zero) as kept:
+        if fabric.is_global_zero:
+            write_json(folder / "config.json", dict(config))
         if run.weights is not None:
-            write_json(folder / "weights.json", asdict(run.weights))
-            log(f"{config['weights']['path']}: {run.weights}")
-        best = _fit(run, plan, identity, log, board, display, done)
-        state = load_checkpoint(best)
-        write_bundle(bundle, run.model, state["weights"], f"{config['name']}, step {state['step']}")
-        log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
+            if fabric.is_global_zero:
+                write_json(folder / "weights.json", asdict(run.weights))
+            kept.log(f"{config['weights']['path']}: {run.weights}")
+        state = _fit(fabric, run, plan, identity, kept, display, done)
+        if fabric.is_global_zero:
+            write_bundle(bundle, run.model, state["weights"], f"{config['name']}, step {state['step']}")
+        kept.log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
     return bundle
 
 
@@ -172,52 +171,55 @@ def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
         workers=int(training["workers"]),
         clip_norm=training["clip_norm"],
         ema_decay=training["ema_decay"],
+        patience=training["patience"],
+        save_seconds=float(training["save_seconds"]),
     )
 
 
 def _fit(
+    fabric: Fabric,
     run: Run,
     plan: Plan,
     identity: Mapping[str, Any],
-    log: Callable[[str], None],
-    board: SummaryWriter,
+    kept: Records,
     display: Display,
     done: int,
-) -> Path:
-    training, model = run.config["training"], run.model
-    fabric = Fabric(accelerator=str(training["accelerator"]), devices=1, precision=training["precision"])
+) -> dict[str, Any]:
+    model, seed = run.model, int(run.config["seed"])
     if run.config["network"]["sampling"] == "slices":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
-    seed = int(run.config["seed"])
-    stream = SampleStream(_source(run), run.transform, seed, plan.steps * plan.batch_size)
+    stream = SampleStream(source_of(run), run.transform, seed, plan.steps * plan.batch_size)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
-    log(f"{run.config['name']}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {fabric.device}")
+    places = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
+    kept.log(f"{run.config['name']}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {places}")
+    if fabric.is_global_zero:
+        own = plan.batch_size // (plan.accumulate * fabric.world_size)
+        half = _HALF.get(str(run.config["training"]["precision"]))
+        needs = footprint(model.network, run.optimizer, stream[0], max(1, own), plan.workers, half)
+        kept.log(needs.describe(fabric.device))
+    if not run.val:
+        kept.log("no validation cases: the last weights are kept; fold=0 to 4 holds a fifth of the cases out")
     began = time.perf_counter()
-
-    def scalars(values: Mapping[str, float], step: int) -> None:
-        for name, value in values.items():
-            board.add_scalar(f"train/{name}", value, step)
 
     def validate(network: nn.Module, step: int) -> float | None:
         if not run.val:
             return None
-        scores = _validate(run, network, fabric.device, board, step)
+        scores = _validate(run, network, fabric, kept, step)
         mean = float(np.mean(list(scores.values())))
-        board.add_scalar("val/dice", mean, step)
-        for organ, value in scores.items():
-            board.add_scalar(f"val/dice_{organ}", value, step)
+        kept.scalars("val", {"dice": mean, **{f"dice_{organ}": value for organ, value in scores.items()}}, step)
         organs = ", ".join(f"{organ} {value:.3f}" for organ, value in scores.items())
-        log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - began:.0f} s")
+        kept.log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - began:.0f} s")
         return mean
 
-    def criterion(logits: Tensor, label: Tensor) -> Tensor:
-        value: Tensor = run.loss(logits.float(), label)
-        return value
-
-    hooks = Hooks(validate, scalars, display.steps(plan.steps, done), log)
-    return train(
-        fabric, model.network, criterion, run.optimizer, stream, plan, hooks, run.folder / "checkpoints", identity, seed
+    hooks = Hooks(
+        validate=validate,
+        scalars=lambda values, step: kept.scalars("train", values, step),
+        progress=display.steps(plan.steps, done),
+        log=kept.log,
+        describe=stream.describe,
     )
+    folder = run.folder / "checkpoints"
+    return train(fabric, model.network, objective(run.loss), run.optimizer, stream, plan, hooks, folder, identity, seed)
 
 
 def _channels_last(network: nn.Module) -> None:
@@ -226,37 +228,40 @@ def _channels_last(network: nn.Module) -> None:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
 
 
-def _validate(run: Run, network: nn.Module, device: torch.device, board: SummaryWriter, step: int) -> dict[str, float]:
-    """Mean Dice over the validation cases by organ; organs that no case has are left out."""
+def _validate(run: Run, network: nn.Module, fabric: Fabric, kept: Records, step: int) -> dict[str, float]:
+    """Mean Dice over the validation cases by organ; organs that no case has are left out. Processes share the cases."""
     model = Model(network, run.model.labels, run.model.definition, run.model.inferer, run.model.preprocessing)
-    found: dict[str, list[float]] = {organ: [] for organ in model.labels.names}
-    for number, case in enumerate(run.val):
+    own: dict[str, list[float]] = {organ: [] for organ in model.labels.names}
+    for number in range(fabric.global_rank, len(run.val), fabric.world_size):
+        case = run.val[number]
         image, label = case.image[:].astype(np.float32), case.label[:]
-        pred = model.segment(image, device)
-        for organ in found:
+        pred = model.segment(image, fabric.device)
+        for organ, scores in own.items():
             score = dice(pred == model.labels.id_of(organ), label == model.labels.id_of(organ))
             if score is not None:
-                found[organ].append(score)
+                scores.append(score)
         if number == 0:
             spacing = case.spacing[0], case.spacing[1], case.spacing[2]
             masks = {"prediction": pred, "label": label}
             picture = overlay_array(image, masks, model.labels.names, spacing, f"case {case.name}, step {step}")
-            board.add_image("val/overlay", picture, step, dataformats="HWC")
-    return {organ: float(np.mean(values)) for organ, values in found.items() if values}
+            kept.picture("val/overlay", picture, step)
+    found = {organ: [score for part in gathered_objects(own) for score in part[organ]] for organ in own}
+    return {organ: float(np.mean(scores)) for organ, scores in found.items() if scores}
 
 
-def _source(run: Run) -> Source:
+def source_of(run: Run) -> Source:
+    """Where the samples of ``run`` come from."""
     network = run.config["network"]
     if network["sampling"] == "slices":
         return Slices(run.train, float(run.config["training"]["balanced"]))
-    if network["sampling"] == "patches":
-        return Patches(run.train, network["inferer"]["roi_size"], int(network["patches_per_case"]))
-    raise InputError(f"network.sampling must be 'slices' or 'patches', got {network['sampling']!r}")
+    return Patches(run.train, network["inferer"]["roi_size"], int(network["patches_per_case"]))
 
 
 def _sample_transforms(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
-    augmentation = config["training"]["augmentation"] if config["network"]["sampling"] == "slices" else []
-    return [*augmentation, *config["network"]["sample_transforms"]]
+    sampling, augmentation = config["network"]["sampling"], config["training"]["augmentation"]
+    if sampling not in augmentation:
+        raise InputError(f"network.sampling must be one of {', '.join(augmentation)}, got {sampling!r}")
+    return [*augmentation[sampling], *config["network"]["sample_transforms"]]
 
 
 def _read(
@@ -276,22 +281,23 @@ def _read(
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
     """What must not change when a run is resumed: everything but places and devices."""
     own = {key: config[key] for key in ("name", "label_set", "network", "preprocessing", "seed")}
-    own["training"] = {k: v for k, v in config["training"].items() if k not in ("accelerator", "workers")}
+    own["training"] = {key: value for key, value in config["training"].items() if key not in _MAY_CHANGE}
     own["data"] = {key: config["data"][key] for key in ("split", "fold", "source_labels")}
     return own
 
 
-def _steps_done(last: Path, identity: Mapping[str, Any]) -> int:
-    if not last.is_file():
-        return 0
-    state = load_checkpoint(last)
+def _progress(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:
+    """Steps that are done, and whether that is all."""
+    state, _ = first_good(folder, LAST, PREVIOUS)
+    if state is None:
+        return 0, False
     changed = sorted(_differences(state.get("identity", {}), identity))
     if changed:
         raise InputError(
-            f"{last}: the run there was started with another configuration ({', '.join(changed)}); "
+            f"{folder}: the run there was started with another configuration ({', '.join(changed)}); "
             "choose another output, or the same configuration to resume"
         )
-    return int(state["step"])
+    return int(state["step"]), bool(state["finished"])
 
 
 def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
@@ -300,15 +306,3 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
             yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
     elif old != new:
         yield f"{path}: {old} then, {new} now"
-
-
-@contextmanager
-def _logged(path: Path, display: Display) -> Iterator[Callable[[str], None]]:
-    with path.open("a", encoding="utf-8") as file:
-
-        def log(message: str) -> None:
-            file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
-            file.flush()
-            display.log(message)
-
-        yield log

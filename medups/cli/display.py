@@ -16,8 +16,8 @@ _LOSS_SMOOTHING = 0.95
 class Terminal:
     """Logs, bars and tables on one console; bars appear only where somebody can see them move."""
 
-    def __init__(self) -> None:
-        self.console = Console()
+    def __init__(self, quiet: bool = False) -> None:
+        self.console = Console(quiet=quiet)
         self._progress: Progress | None = None
 
     @contextmanager

@@ -64,6 +64,13 @@ def _parser() -> argparse.ArgumentParser:
 
     sub = command("train", _train, "Train a network; the result is a bundle folder. Takes hydra overrides.")
     sub.add_argument("overrides", nargs="*", metavar="key=value")
+    how = sub.add_mutually_exclusive_group()
+    how.add_argument("-m", "--multirun", action="store_true", help="a run for each combination of values: seed=0,1,2")
+    how.add_argument("--profile", action="store_true", help="time some steps with and without their data")
+
+    sub = command("ensemble", _ensemble, "One bundle of several: predictions are the mean of its members'.")
+    sub.add_argument("models", nargs="+", metavar="BUNDLE")
+    sub.add_argument("--output", required=True, metavar="FOLDER")
 
     sub = command("baseline", _baseline, "Write the voxel classifier's masks of the test cases.")
     sub.add_argument("overrides", nargs="*", metavar="key=value")
@@ -104,9 +111,16 @@ def _prepare(options: argparse.Namespace) -> None:
 
 
 def _train(options: argparse.Namespace) -> None:
-    from medups.cli.models import train
+    from medups.cli import models
 
-    train(options.overrides)
+    kind = models.sweep if options.multirun else models.profile if options.profile else models.train
+    kind(options.overrides)
+
+
+def _ensemble(options: argparse.Namespace) -> None:
+    from medups.cli.models import ensemble
+
+    ensemble(options.models, options.output)
 
 
 def _baseline(options: argparse.Namespace) -> None:

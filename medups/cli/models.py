@@ -2,25 +2,64 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from medups.bundle.baseline import baseline_masks
+from medups.bundle.ensemble import write_ensemble
 from medups.bundle.model import load_bundle
 from medups.bundle.predict import check, plan
 from medups.bundle.predict import predict as predict_one
+from medups.bundle.profile import profile_run
 from medups.bundle.train import train_bundle
 from medups.cli.display import Terminal
-from medups.cli.settings import compose
+from medups.cli.settings import compose, multirun
 from medups.errors import InputError
+from medups.files import require_writable
+from medups.report.tables import print_profile
+from medups.training.ranks import is_begun, is_first
 
 
 def train(overrides: Sequence[str]) -> None:
     config = compose(overrides)
-    with Terminal().live() as terminal:
+    with _terminal().live() as terminal:
         train_bundle(config, terminal)
+
+
+def sweep(overrides: Sequence[str]) -> None:
+    """A run for each combination of the values that ``key=a,b`` lists, as hydra's launcher begins them."""
+    failed = multirun(overrides, _one_run)
+    if failed:
+        raise InputError(f"{len(failed)} runs of the sweep failed: {'; '.join(failed)}")
+
+
+def _one_run(config: Mapping[str, Any]) -> None:
+    training = config["training"]
+    if not is_begun() and (training["devices"] not in (1, "1") or int(training["num_nodes"]) > 1):
+        raise InputError("a sweep over several devices must be begun by torchrun or by SLURM")
+    with _terminal().live() as terminal:
+        train_bundle(config, terminal)
+
+
+def profile(overrides: Sequence[str]) -> None:
+    """Time the recipe's steps with and without their data."""
+    config = compose(overrides)
+    with Terminal().live() as terminal:
+        print_profile(profile_run(config, terminal), terminal.console)
+
+
+def ensemble(models: Sequence[str], output: str) -> None:
+    require_writable(output)
+    write_ensemble([Path(model) for model in models], Path(output))
+    Terminal().log(f"bundle of {len(models)} members: {output}")
+
+
+def _terminal() -> Terminal:
+    """Of the processes of one run the first alone speaks."""
+    return Terminal(quiet=not is_first())
 
 
 def baseline(overrides: Sequence[str]) -> None:

@@ -26,6 +26,13 @@ class Source(Protocol):
 
     def read(self, n: int, seed: int) -> Arrays: ...
 
+    def describe(self, n: int, seed: int) -> str:
+        """Where sample ``n`` comes from, in words."""
+
+
+class SampleError(RuntimeError):
+    """A sample could not be made of what was read."""
+
 
 class Slices:
     """Every slice once an epoch, in an order of the epoch's own.
@@ -46,8 +53,15 @@ class Slices:
         return len(self.index)
 
     def read(self, n: int, seed: int) -> Arrays:
-        number, row = self._balanced(n, seed) or self._in_order(n, seed)
+        number, row = self._place(n, seed)
         return self.cases[number].image[row], self.cases[number].label[row]
+
+    def describe(self, n: int, seed: int) -> str:
+        number, row = self._place(n, seed)
+        return f"case {self.cases[number].name} slice {row}"
+
+    def _place(self, n: int, seed: int) -> tuple[int, int]:
+        return self._balanced(n, seed) or self._in_order(n, seed)
 
     def _slices_of_organs(self) -> list[list[tuple[int, int]]]:
         slices: dict[int, list[tuple[int, int]]] = {}
@@ -86,6 +100,16 @@ class Patches:
         return len(self.cases) * self.patches_per_case
 
     def read(self, n: int, seed: int) -> Arrays:
+        case, start = self._place(n, seed)
+        box = tuple(slice(a, a + s) for a, s in zip(start, self.size, strict=True))
+        missing = [(0, max(0, s - n)) for s, n in zip(self.size, case.image.shape, strict=True)]
+        return np.pad(case.image[box], missing, mode="edge"), np.pad(case.label[box], missing, mode="edge")
+
+    def describe(self, n: int, seed: int) -> str:
+        case, start = self._place(n, seed)
+        return f"case {case.name} from voxel {tuple(start.tolist())}"
+
+    def _place(self, n: int, seed: int) -> tuple[CachedCase, NDArray[np.int64]]:
         rng = generator(seed, n, stream=2)
         case = self.cases[int(rng.integers(len(self.cases)))]
         shape = np.array(case.image.shape)
@@ -93,10 +117,7 @@ class Patches:
             centre = case.foreground[rng.integers(len(case.foreground))]
         else:
             centre = rng.integers(shape)
-        start = np.clip(centre - self.size // 2, 0, np.maximum(0, shape - self.size))
-        box = tuple(slice(a, a + s) for a, s in zip(start, self.size, strict=True))
-        missing = [(0, max(0, s - n)) for s, n in zip(self.size, shape, strict=True)]
-        return np.pad(case.image[box], missing, mode="edge"), np.pad(case.label[box], missing, mode="edge")
+        return case, np.clip(centre - self.size // 2, 0, np.maximum(0, shape - self.size))
 
 
 class SampleStream(Dataset[dict[str, Tensor]]):
@@ -107,6 +128,9 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         transform: MONAI dict transforms, reseeded for each sample.
         seed: of the run.
         length: number of samples of the whole run.
+
+    Raises:
+        SampleError: when a sample is asked for and cannot be made; it says which and why.
     """
 
     def __init__(self, source: Source, transform: Compose, seed: int, length: int) -> None:
@@ -118,7 +142,17 @@ class SampleStream(Dataset[dict[str, Tensor]]):
     def __len__(self) -> int:
         return self.length
 
+    def describe(self, n: int) -> str:
+        """Where sample ``n`` comes from, in words."""
+        return self.source.describe(n, self.seed)
+
     def __getitem__(self, n: int) -> dict[str, Tensor]:
+        try:
+            return self._sample(n)
+        except Exception as error:
+            raise SampleError(f"sample {n}, {self.describe(n)}: {type(error).__name__}: {error}") from error
+
+    def _sample(self, n: int) -> dict[str, Tensor]:
         image, label = self.source.read(n, self.seed)
         self.transform.set_random_state(seed=int(generator(self.seed, n, stream=3).integers(2**31)))
         sample: Any = self.transform(

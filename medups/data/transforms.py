@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,39 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 
-def zoom_slice(pixels: NDArray[Any], size: Sequence[int], order: int) -> NDArray[Any]:
-    """Spline resize of a slice [H, W] with corner pixels on each other, as TransUNet's published test does."""
+def zoom_image(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[np.float32]:
+    """Cubic spline resize of a slice [H, W] with corner pixels on each other, as TransUNet's published code does.
+
+    What ``scipy.ndimage.zoom`` computes is linear and the same for every line, so it is two small products of matrices.
+    """
+    values = torch.from_numpy(np.array(pixels, dtype=np.float32))
+    if pixels.shape == tuple(size):
+        return values.numpy()
+    rows, columns = (_splines(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
+    return (rows @ values @ columns.T).numpy()
+
+
+def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
+    """The nearest pixels of a slice [H, W], corner pixels on each other, as ``scipy.ndimage.zoom`` finds them."""
     if pixels.shape == tuple(size):
         return pixels
-    factors = [goal / n for goal, n in zip(size, pixels.shape, strict=True)]
-    return ndimage.zoom(pixels, factors, order=order)
+    rows, columns = (_nearest(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
+    zoomed = pixels[rows[:, None], columns]
+    zoomed[rows < 0], zoomed[:, columns < 0] = 0, 0
+    return zoomed
+
+
+@lru_cache(maxsize=64)
+def _splines(n: int, goal: int) -> torch.Tensor:
+    """What each of ``goal`` pixels takes of ``n``: SciPy's answer to each single pixel. Float32 [goal, n]."""
+    return torch.from_numpy(ndimage.zoom(np.eye(n), (goal / n, 1), order=3).astype(np.float32))
+
+
+@lru_cache(maxsize=64)
+def _nearest(n: int, goal: int) -> NDArray[np.int64]:
+    """Which pixel each of ``goal`` takes; -1 for the last one where rounding puts it beyond the end, as SciPy has it."""
+    picked: NDArray[np.int64] = ndimage.zoom(np.arange(n), goal / n, order=0, cval=-1)
+    return picked
 
 
 class ZoomSliced(MapTransform):
@@ -38,7 +66,7 @@ class ZoomSliced(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         resized = dict(data)
         for key in self.key_iterator(resized):
-            pixels = np.asarray(resized[key])
-            order = 0 if key in self.label_keys else 3
-            resized[key] = torch.from_numpy(np.ascontiguousarray(zoom_slice(pixels[0], self.size, order))[None])
+            pixels = np.asarray(resized[key])[0]
+            zoom = zoom_labels if key in self.label_keys else zoom_image
+            resized[key] = torch.from_numpy(np.ascontiguousarray(zoom(pixels, self.size))[None])
         return resized

@@ -9,7 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medups.data.transforms import zoom_slice
+from medups.data.transforms import zoom_image, zoom_labels
 
 Progress = Callable[[float], None]
 
@@ -45,12 +45,12 @@ class SliceInferer:
         labels = np.empty((slices, *goal), dtype=np.uint8)
         for start in range(0, slices, self.batch_size):
             rows = range(start, min(start + self.batch_size, slices))
-            batch = np.stack([zoom_slice(image[row], self.size, 3) for row in rows])[:, None]
+            batch = np.stack([zoom_image(image[row], self.size) for row in rows])[:, None]
             with torch.inference_mode():
-                logits = network(torch.from_numpy(batch.astype(np.float32)).to(device))
+                logits = network(torch.from_numpy(batch).to(device))
             small = logits.argmax(1).to(torch.uint8).cpu().numpy()
             for row, found in zip(rows, small, strict=True):
-                labels[row] = zoom_slice(found, goal, 0)
+                labels[row] = zoom_labels(found, goal)
             if progress is not None:
                 progress(rows.stop / slices)
         return labels

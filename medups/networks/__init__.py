@@ -1,6 +1,7 @@
 """Segmentation networks whose decoders take an upsampler; all return logits."""
 
 from medups.networks.decoders import DirectDecoder, FusionDecoder
+from medups.networks.ensemble import Ensemble
 from medups.networks.guided_step import GuidedStep
 from medups.networks.swap import SwapReport, swap_upsampling, with_upsampler
 from medups.networks.swin_unet import SwinUNet
@@ -8,6 +9,7 @@ from medups.networks.transunet import TransUNet
 
 __all__ = [
     "DirectDecoder",
+    "Ensemble",
     "FusionDecoder",
     "GuidedStep",
     "SwapReport",

@@ -66,6 +66,7 @@ class SwinUNet(nn.Module):
         image_guide: bool = False,
         variant: str = "tiny",
         drop_path: float = 0.2,
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
@@ -97,23 +98,30 @@ class SwinUNet(nn.Module):
         self.image_guide = conv_norm_relu(in_channels, IMAGE_GUIDE_CHANNELS) if guided else None
         self.last = _last_step(channels[0], last, options)
         self.head = nn.Conv2d(channels[0], out_channels, 1, bias=False)
+        coarser = channels[:-1] if deep_supervision else []
+        self.deep_heads = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in coarser)
         for step in (*self.steps, self.last):
             step.project.apply(_init)
             step.fuse.apply(_init)
         self.stages.apply(_init)
         self.merges.apply(_init)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         x = self.patches(three_channels("SwinUNet", image, self.in_channels, self.img_size))
         skips = []
         for stage, merge in zip(self.stages[:-1], self.merges, strict=True):
             skips.append(x)
             x = merge(stage(x))
         x = self.norm(self.stages[-1](x))
+        maps: list[Tensor] = []
         for step, skip in zip(self.steps, reversed(skips), strict=True):
             x = step(x, skip)
+            maps.insert(0, x)
         guide = None if self.image_guide is None else self.image_guide(image)
-        return self.head(self.last(self.norm_up(x), guide))
+        logits = self.head(self.last(self.norm_up(x), guide))
+        if not (self.training and self.deep_heads):
+            return logits
+        return [logits, *(head(one) for head, one in zip(self.deep_heads, maps, strict=True))]
 
 
 class ChannelNorm(nn.LayerNorm):

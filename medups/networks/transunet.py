@@ -56,6 +56,8 @@ class TransUNet(nn.Module):
         upsampler_options: further arguments of the upsampler.
         image_guide: without it blocks that have no skip stay bilinear for upsamplers that read a guide.
         variant: ``r50_vit_b16``, ``vit_b16`` (no skips) or ``tiny``.
+        deep_supervision: while training return a list of logits: the result, then those of the blocks before the
+            last, finest first.
 
     Raises:
         ValueError: a size that is no multiple of 16 (the message proposes one), an unknown variant or upsampler.
@@ -70,6 +72,7 @@ class TransUNet(nn.Module):
         upsampler_options: Mapping[str, Any] | None = None,
         image_guide: bool = True,
         variant: str = "r50_vit_b16",
+        deep_supervision: bool = False,
     ) -> None:
         super().__init__()
         height, width = checked_size("TransUNet", img_size, _STRIDE)
@@ -101,15 +104,21 @@ class TransUNet(nn.Module):
             image_guide,
         )
         self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
+        coarser = size.decoder_channels[-2::-1] if deep_supervision else ()
+        self.deep_heads = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for channels in coarser)
 
-    def forward(self, image: Tensor) -> Tensor:
+    def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         deep, skips = three_channels("TransUNet", image, self.in_channels, self.img_size), [None] * 3
         if self.encoder is not None:
             deep, skips = self.encoder(deep)
         embedded = self.patch_embedding(deep)
         tokens = self.transformer(embedded.flatten(2).transpose(1, 2))
         deep = self.bridge(tokens.transpose(1, 2).unflatten(2, embedded.shape[2:]))
-        return self.head(self.decoder(deep, skips, image))
+        finest, *coarser = reversed(self.decoder(deep, skips, image))
+        logits = self.head(finest)
+        if not (self.training and self.deep_heads):
+            return logits
+        return [logits, *(head(x) for head, x in zip(self.deep_heads, coarser, strict=True))]
 
 
 class Decoder(nn.Module):
@@ -142,11 +151,14 @@ class Decoder(nn.Module):
             in_channels = out
         self.steps = nn.ModuleList(steps)
 
-    def forward(self, x: Tensor, skips: Sequence[Tensor | None], image: Tensor) -> Tensor:
+    def forward(self, x: Tensor, skips: Sequence[Tensor | None], image: Tensor) -> list[Tensor]:
+        """The map after each step."""
+        maps = []
         guide = self.image_guide(image) if self.image_guide is not None else None
         for step, skip in zip(self.steps, (*skips, None), strict=True):
             if skip is None and guide is not None:
                 ratio = guide.shape[2] // (2 * x.shape[2])
                 skip = F.avg_pool2d(guide, ratio) if ratio > 1 else guide
             x = step(x, skip)
-        return x
+            maps.append(x)
+        return maps

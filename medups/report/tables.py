@@ -85,6 +85,18 @@ def print_comparison(folders: Sequence[Path], console: Console) -> None:
     console.print(means, organs, sep="\n")
 
 
+def print_profile(rates: Mapping[str, float], console: Console) -> None:
+    """Samples per second of ``data``, ``network`` and ``training``, and which of the first two limits the third."""
+    table = Table(title="samples per second", box=SIMPLE)
+    for column in ("", "samples/s"):
+        table.add_column(column, justify="right" if column else "left")
+    for name, value in rates.items():
+        table.add_row(name if name == "training" else f"{name} alone", f"{value:.1f}")
+    console.print(table)
+    limit = "the data: raise training.workers" if rates["data"] < rates["network"] else "the network: it need not wait"
+    console.print(f"What limits is {limit}.", highlight=False)
+
+
 def _number(value: float | None, digits: int) -> str:
     return "–" if value is None else f"{value:.{digits}f}"
 

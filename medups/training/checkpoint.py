@@ -1,7 +1,8 @@
-"""Checkpoints: written whole or not at all, read without executing anything."""
+"""Checkpoints: written whole or not at all, the one before kept, read without executing anything."""
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
@@ -12,11 +13,31 @@ import torch
 from medups.errors import InputError
 from medups.files import whole_file
 
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written; what was there before is kept."""
+
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values to ``path`` atomically."""
-    with whole_file(path) as file:
-        torch.save(dict(content), file)
+    """Write tensors and plain values to ``path`` atomically. Raises CheckpointError where the disk refuses."""
+    try:
+        with whole_file(path) as file:
+            torch.save(dict(content), file)
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}); the one before is kept, mend that and go on"
+        ) from error
+
+
+def keep_last(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``last.pt``; what was there becomes ``previous.pt``."""
+    last, new = folder / LAST, folder / "next.pt"
+    save_checkpoint(new, content)
+    if last.exists():
+        os.replace(last, folder / PREVIOUS)
+    os.replace(new, last)
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
@@ -31,3 +52,21 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     if not isinstance(content, dict):
         raise InputError(f"{path}: expected a checkpoint of tensors, found {type(content).__name__}")
     return content
+
+
+def first_good(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The first of these checkpoints that is there and whole, None where none is there; and what was skipped.
+
+    Raises:
+        InputError: there are some, and all are damaged.
+    """
+    complaints: list[str] = []
+    for name in names:
+        if (folder / name).is_file():
+            try:
+                return load_checkpoint(folder / name), complaints
+            except InputError as error:
+                complaints.append(f"{error}; it is skipped")
+    if complaints:
+        raise InputError(f"{'; '.join(complaints)}; no other is left: choose another output, or remove {folder}")
+    return None, []

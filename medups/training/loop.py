@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, cast
 
 import torch
 from lightning_fabric import Fabric
-from torch import Tensor, nn
+from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from torch.utils.data import DataLoader, Dataset, Subset
+from torch.utils.data import Dataset
 
-from medups.training.checkpoint import load_checkpoint, save_checkpoint
-
-_SAVE_SECONDS = 120  # no more than this much work is ever lost
+from medups.training.batches import Batch, batches
+from medups.training.checkpoint import BEST, LAST, PREVIOUS, first_good, keep_last, save_checkpoint
+from medups.training.objective import Objective
+from medups.training.ranks import Order
 
 Log = Callable[[str], None]
 Schedule = Literal["poly", "cosine"]
@@ -28,11 +29,14 @@ Scalars = Callable[[Mapping[str, float], int], None]
 class Plan:
     """How long and how often: all counted in optimiser steps.
 
+    batch_size: of all processes together.
     schedule: of the learning rate after its warm-up, ``poly`` with ``poly_power`` or ``cosine``.
     accumulate: parts that a batch is taken in, one after another, where it does not fit into memory at once; the
     samples stay the same.
     ema_decay: a running mean of the weights, of which each step keeps this share, is what is validated and kept;
     None validates and keeps the weights themselves.
+    patience: stop after so many validations without a better score; None never does.
+    save_seconds: no more than this much work is ever lost.
     """
 
     steps: int
@@ -45,20 +49,24 @@ class Plan:
     workers: int = 0
     clip_norm: float | None = None
     ema_decay: float | None = None
+    patience: int | None = None
+    save_seconds: float = 120
 
 
 @dataclass
 class Hooks:
     """What the loop calls: none of it changes the weights.
 
-    validate: scores the network in eval mode after ``step`` steps; returns the score to be maximised, or None
-    where there is nothing to validate on. progress: called after every step with the loss.
+    validate: scores the network in eval mode after ``step`` steps; returns the score to be maximised, the same in
+    every process, or None where there is nothing to validate on. progress: called after every step with the loss.
+    describe: a sample's number in words.
     """
 
     validate: Callable[[nn.Module, int], float | None]
     scalars: Scalars
     progress: Callable[[int, float], None]
     log: Log
+    describe: Callable[[int], str] = str
 
 
 class NonFiniteLossError(RuntimeError):
@@ -78,73 +86,75 @@ def rate_at(step: int, plan: Plan) -> float:
 def train(
     fabric: Fabric,
     network: nn.Module,
-    loss: Callable[[Tensor, Tensor], Tensor],
+    loss: Objective,
     optimizer: torch.optim.Optimizer,
-    stream: Dataset[dict[str, Tensor]],
+    stream: Dataset[Batch],
     plan: Plan,
     hooks: Hooks,
     folder: Path,
     identity: Mapping[str, Any],
     seed: int,
-) -> Path:
-    """Train for ``plan.steps`` steps, going on from ``folder/last.pt`` where there is one.
+) -> dict[str, Any]:
+    """Train for ``plan.steps`` steps, going on from the last good checkpoint in ``folder`` where there is one.
 
     Args:
-        loss: of logits [B, K, *size] and ids [B, 1, *size].
+        fabric: launched; each of its processes takes its share of every batch.
+        loss: of what the network returns and ids [B, 1, *size].
         stream: sample n of the run is ``stream[n]``; step s takes samples s * batch_size and on.
-        folder: gets ``last.pt`` and ``best.pt``.
+        folder: gets ``last.pt``, ``previous.pt`` and ``best.pt``.
         identity: plain values stored with the checkpoint; the caller checks them before it resumes.
-        seed: randomness of step s inside the network depends on (seed, s).
+        seed: randomness of step s inside the network depends on (seed, s), and on the process after the first.
 
     Returns:
         The checkpoint with the best validation score, or the last one where nothing was validated. Its
         ``weights`` are those that were validated.
 
     Raises:
-        NonFiniteLossError: the loss of a step is not finite.
+        InputError: a batch that the processes cannot share, or no checkpoint that is whole.
+        NonFiniteLossError: the loss of a step is not finite. CheckpointError: a full disk. DataWorkerError: a sample
+            could not be made.
     """
-    last, best = folder / "last.pt", folder / "best.pt"
+    order = Order(range(plan.steps), plan.batch_size, plan.accumulate, fabric.global_rank, fabric.world_size)
     rates = [group["lr"] for group in optimizer.param_groups]
+    precision: Any = fabric.strategy.precision
     average = None
     if plan.ema_decay is not None:
         average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True)
-    start, best_score = 0, -math.inf
-    if last.is_file():
-        state = load_checkpoint(last)
+    start, best_score, stale, finished = 0, -math.inf, 0, False
+    state, complaints = first_good(folder, LAST, PREVIOUS)
+    for complaint in complaints:
+        hooks.log(complaint)
+    if state is not None:
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
-        start, best_score = int(state["step"]), float(state["best_score"])
+        precision.load_state_dict(state["precision"])
+        start, best_score, stale, finished = (state[key] for key in ("step", "best_score", "stale", "finished"))
         if average is not None:
             average.module.load_state_dict(state["weights"])
             average.n_averaged.fill_(start)
-        if start < plan.steps:
+        if not finished:
             hooks.log(f"resuming after step {start} of {plan.steps}")
     network, optimizer = fabric.setup(network, optimizer)
     validated = _plain(network) if average is None else average.module.to(fabric.device)
 
-    def save(path: Path, step: int) -> None:
-        state = {
+    def content(step: int) -> dict[str, Any]:
+        return {
             "network": _plain(network).state_dict(),
             "weights": validated.state_dict(),
             "optimizer": optimizer.state_dict(),
+            "precision": precision.state_dict(),
             "step": step,
             "best_score": best_score,
+            "stale": stale,
+            "finished": finished,
             "identity": dict(identity),
         }
-        if fabric.is_global_zero:
-            save_checkpoint(path, state)
 
-    remaining = Subset(stream, range(start * plan.batch_size, plan.steps * plan.batch_size))
-    loader = DataLoader(
-        remaining,
-        batch_size=plan.batch_size // plan.accumulate,
-        num_workers=plan.workers,
-        persistent_workers=plan.workers > 0,
-    )
-    batches: Iterator[Any] = iter(fabric.setup_dataloaders(loader))
+    order.steps = range(start, start if finished else plan.steps)
+    source = batches(fabric, stream, order, plan.workers)
     began = saved = time.perf_counter()
     waited = 0.0
-    for step in range(start, plan.steps):
+    for step in order.steps:
         network.train()
         rate = rate_at(step, plan)
         for group, base in zip(optimizer.param_groups, rates, strict=True):
@@ -153,18 +163,15 @@ def train(
         current = 0.0
         for part in range(plan.accumulate):
             asked = time.perf_counter()
-            batch: dict[str, Tensor] = next(batches)
+            batch = next(source)
             waited += time.perf_counter() - asked
             if part == 0:  # after the loader, whose start draws numbers, too
-                torch.manual_seed(hash((seed, step)) % 2**63)
+                torch.manual_seed(_step_seed(seed, step, fabric.global_rank))
             with fabric.no_backward_sync(cast(Any, network), enabled=part + 1 < plan.accumulate):
                 value = loss(network(batch["image"]), batch["label"]) / plan.accumulate
                 current += float(value.detach())
                 if not math.isfinite(current):
-                    raise NonFiniteLossError(
-                        f"the loss of step {step + 1} is {current} (samples {step * plan.batch_size} to "
-                        f"{(step + 1) * plan.batch_size - 1}); the last checkpoint is kept, lower the learning rate"
-                    )
+                    raise NonFiniteLossError(_not_finite(step, plan, current, hooks.describe))
                 fabric.backward(value)
         norm = _clipped_norm(fabric, network, optimizer, plan.clip_norm)
         optimizer.step()
@@ -182,28 +189,56 @@ def train(
         if fabric.device.type == "cuda":
             scalars["gpu_memory_gib"] = torch.cuda.max_memory_allocated(fabric.device) / 2**30
         hooks.scalars(scalars, step + 1)
-        validating = (step + 1) % plan.validate_every == 0 or step + 1 == plan.steps
+        finished = step + 1 == plan.steps
+        validating = finished or (step + 1) % plan.validate_every == 0
         if validating:
             score = hooks.validate(validated.eval(), step + 1)
-            if score is not None and score > best_score:
+            better = score is not None and score > best_score
+            stale = 0 if better else stale + 1
+            if plan.patience is not None and score is not None and stale >= plan.patience and not finished:
+                finished = True
+                hooks.log(f"stopped after step {step + 1}: no better score in {stale} validations")
+            if score is not None and better:
                 best_score = score
-                save(best, step + 1)
-        if validating or time.perf_counter() - saved > _SAVE_SECONDS:
-            save(last, step + 1)
+                if fabric.is_global_zero:
+                    save_checkpoint(folder / BEST, content(step + 1))
+        if fabric.is_global_zero and (validating or time.perf_counter() - saved > plan.save_seconds):
+            keep_last(folder, content(step + 1))
             saved = time.perf_counter()
-    return best if best.is_file() else last
+        if finished:
+            break
+    fabric.barrier()
+    result, complaints = first_good(folder, BEST, LAST, PREVIOUS)
+    for complaint in complaints:
+        hooks.log(complaint)
+    assert result is not None  # written above or before
+    return result
+
+
+def _step_seed(seed: int, step: int, rank: int) -> int:
+    return hash((seed, step) if rank == 0 else (seed, step, rank)) % 2**63
+
+
+def _not_finite(step: int, plan: Plan, value: float, describe: Callable[[int], str]) -> str:
+    samples = [describe(n) for n in range(step * plan.batch_size, (step + 1) * plan.batch_size)]
+    return (
+        f"the loss of step {step + 1} is {value}, of the batch {', '.join(samples)}; the last checkpoint is kept: "
+        "lower the learning rate, or look at these samples, and go on"
+    )
 
 
 def _clipped_norm(fabric: Fabric, network: nn.Module, optimizer: Any, most: float | None) -> float:
-    """The gradient's norm, before it is clipped to ``most``."""
+    """The gradient's norm, before it is clipped to ``most``. One that is not finite is refused, but in half precision,
+    whose scaler leaves such a step out."""
     limit = math.inf if most is None else most
-    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=most is not None)
+    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
+    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=most is not None and not scaled)
     assert norm is not None  # what Fabric returns for a norm
     return float(norm)
 
 
 def _plain(network: nn.Module) -> nn.Module:
-    """The network without Fabric's wrapper."""
+    """The network without Fabric's wrapper, and without DDP's."""
     inner = getattr(network, "module", network)
     assert isinstance(inner, nn.Module)
     return inner

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from monai.transforms import Compose, RandFlipd, RandGaussianNoised
+from scipy import ndimage
 from torch.utils.data import DataLoader
 
 from medups.cli.settings import compose
@@ -19,6 +20,7 @@ from medups.data.labels import label_set
 from medups.data.layouts.synapse import synapse
 from medups.data.parallel import in_parallel
 from medups.data.sampling import Patches, SampleStream, Slices
+from medups.data.transforms import zoom_image, zoom_labels
 from medups.errors import InputError
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
@@ -248,6 +250,15 @@ def test_patches_look_at_organs_and_reach_beyond_small_volumes(case):
     assert np.array_equal(image[-1], image[case.image.shape[0] - 1])  # the border repeats
     hits = [source.read(n, seed=0)[1].any() for n in range(30)]
     assert np.mean(hits) > 0.5
+
+
+@pytest.mark.parametrize(("n", "goal"), [(512, 224), (512, 512), (101, 64), (64, 224), (7, 5)])
+def test_resizing_slices_is_scipys_zoom(rng, n, goal):
+    image, label = rng.standard_normal((n, n + 3)).astype(np.float32), rng.integers(0, 9, (n, n + 3)).astype(np.uint8)
+    factors = goal / n, (goal + 2) / (n + 3)
+    expected = ndimage.zoom(image, factors, order=3)
+    np.testing.assert_allclose(zoom_image(image, (goal, goal + 2)), expected, atol=1e-5)
+    np.testing.assert_array_equal(zoom_labels(label, (goal, goal + 2)), ndimage.zoom(label, factors, order=0))
 
 
 def test_folds_share_no_case_and_cover_all():

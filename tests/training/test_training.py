@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import math
+import os
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 from lightning_fabric import Fabric
+from lightning_fabric.plugins import MixedPrecision
 from monai.losses import DiceCELoss
 from torch import nn
 
 from medups.cli.settings import compose
 from medups.config import build
+from medups.data.sampling import SampleError
 from medups.errors import InputError
-from medups.training.checkpoint import load_checkpoint, save_checkpoint
+from medups.training.batches import DataWorkerError
+from medups.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
+from medups.training.footprint import footprint
 from medups.training.groups import parameter_groups
 from medups.training.loop import Hooks, NonFiniteLossError, Plan, rate_at, train
+from medups.training.objective import objective
+from medups.training.ranks import Order
 from medups.upsamplers import CARAFE
 
 PLAN = Plan(steps=12, batch_size=4, validate_every=3, poly_power=0.9)
@@ -38,7 +48,18 @@ class StopError(Exception):
     pass
 
 
-def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN, validate=None, dropout=0.3):
+def run(
+    folder,
+    stop_after=None,
+    scores=None,
+    loss=None,
+    plan=PLAN,
+    validate=None,
+    dropout=0.3,
+    precision="32-true",
+    stream=None,
+    log=None,
+):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1))
     losses = []
@@ -52,29 +73,38 @@ def run(folder, stop_after=None, scores=None, loss=None, plan=PLAN, validate=Non
         validate=lambda network, step: scores[step] if scores else validate and validate(network),
         scalars=lambda *_: None,
         progress=progress,
-        log=lambda _: None,
+        log=log or (lambda _: None),
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
     criterion = loss or nn.CrossEntropyLoss()
-    fabric = Fabric(accelerator="cpu", devices=1)
+    if precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
+        scaler = torch.amp.GradScaler("cpu", growth_interval=2)
+        fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
+    else:
+        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
     best = train(
-        fabric, network, lambda x, y: criterion(x, y[:, 0]), optimizer, Blobs(), plan, hooks, folder, {"of": "test"}, 7
-    )
+        fabric, network, lambda x, y: criterion(x.float(), y[:, 0]), optimizer, stream or Blobs(), plan, hooks, folder,
+        {"of": "test"}, 7,
+    )  # fmt: skip
     return best, losses
 
 
-def weights(path, kind="weights"):
-    return load_checkpoint(path)[kind]
+def weights(state, kind="weights"):
+    return (load_checkpoint(state) if isinstance(state, Path) else state)[kind]
 
 
-@pytest.mark.parametrize("ema_decay", [None, 0.8])
+@pytest.mark.parametrize(
+    ("ema_decay", "precision"), [(None, "32-true"), (0.8, "32-true"), (None, "bf16-mixed"), (None, "16-mixed")]
+)
 @pytest.mark.parametrize("stop_after", [1, 4, 6, 11])
-def test_resumes_bit_by_bit(tmp_path, stop_after, ema_decay):
+def test_resumes_bit_by_bit(tmp_path, stop_after, ema_decay, precision):
     plan = replace(PLAN, ema_decay=ema_decay)
-    whole, losses = run(tmp_path / "whole", plan=plan)
+    whole, losses = run(tmp_path / "whole", plan=plan, precision=precision)
     with pytest.raises(StopError):
-        run(tmp_path / "parts", stop_after, plan=plan)
-    best, rest = run(tmp_path / "parts", plan=plan)
+        run(tmp_path / "parts", stop_after, plan=plan, precision=precision)
+    best, rest = run(tmp_path / "parts", plan=plan, precision=precision)
+    assert best["precision"] == whole["precision"]
+    assert bool(best["precision"]) == (precision == "16-mixed")
     for kind in ("network", "weights"):
         assert all(torch.equal(value, weights(best, kind)[name]) for name, value in weights(whole, kind).items())
     assert rest == losses[len(losses) - len(rest) :]
@@ -83,8 +113,7 @@ def test_resumes_bit_by_bit(tmp_path, stop_after, ema_decay):
 
 def test_best_is_the_best_validation_score(tmp_path):
     best, _ = run(tmp_path, scores={3: 0.2, 6: 0.9, 9: 0.5, 12: 0.8})
-    assert best.name == "best.pt"
-    assert load_checkpoint(best)["step"] == 6
+    assert best["step"] == load_checkpoint(tmp_path / "best.pt")["step"] == 6
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 12
 
 
@@ -113,9 +142,133 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
         calls.append(1)
         return nn.functional.cross_entropy(logits, label) * (math.nan if len(calls) == 8 else 1)
 
-    with pytest.raises(NonFiniteLossError, match=r"step 8 is nan \(samples 28 to 31\)"):
+    with pytest.raises(NonFiniteLossError, match="step 8 is nan, of the batch 28, 29, 30, 31;"):
         run(tmp_path, loss=loss)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
+
+
+def test_a_damaged_checkpoint_is_told_and_skipped(tmp_path):
+    whole, losses = run(tmp_path / "whole")
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", 11)
+    last = tmp_path / "parts" / "last.pt"
+    last.write_bytes(last.read_bytes()[:-50])
+    said = []
+    best, rest = run(tmp_path / "parts", log=said.append)
+    assert "last.pt: expected a checkpoint of tensors" in said[0]
+    assert "resuming after step 6" in said[1]
+    assert rest == losses[6:]
+    assert all(torch.equal(value, weights(best)[name]) for name, value in weights(whole).items())
+
+
+def test_no_checkpoint_that_is_whole(tmp_path):
+    run(tmp_path)
+    for name in ("last.pt", "previous.pt"):
+        (tmp_path / name).write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"last.pt.*previous.pt.*no other is left"):
+        run(tmp_path)
+
+
+def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+    calls = []
+
+    def sync(handle):
+        calls.append(handle)
+        if len(calls) > 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("medups.files.os.fsync", sync)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*the one before is kept"):
+        run(tmp_path)
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "previous.pt"]
+    monkeypatch.undo()
+    best, _ = run(tmp_path)
+    assert all(torch.equal(v, weights(best)[n]) for n, v in weights(run(tmp_path / "whole")[0]).items())
+
+
+def test_stops_without_a_better_score(tmp_path):
+    scores = {3: 0.5, 6: 0.4, 9: 0.5, 12: 0.9}
+    best, losses = run(tmp_path, scores=scores, plan=replace(PLAN, patience=2))
+    assert (best["step"], len(losses)) == (3, 9)
+    assert run(tmp_path, scores=scores, plan=replace(PLAN, patience=2))[1] == []  # and stays stopped
+    assert len(run(tmp_path / "other", scores={**scores, 9: 0.6}, plan=replace(PLAN, patience=2))[1]) == 12
+
+
+class Broken(Blobs):
+    def __init__(self, n, deed):
+        self.n, self.deed = n, deed
+
+    def __getitem__(self, n):
+        if n == self.n:
+            self.deed()
+        return super().__getitem__(n)
+
+
+def _no_such_slice():
+    raise SampleError("sample 21, case 0005 slice 3: OSError: cut")
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_sample_that_cannot_be_made(tmp_path, workers):
+    with pytest.raises(DataWorkerError, match=r"could not be made: .*sample 21, case 0005 slice 3: OSError: cut"):
+        run(tmp_path, stream=Broken(21, _no_such_slice), plan=replace(PLAN, workers=workers))
+    assert load_checkpoint(tmp_path / "last.pt")["step"] == 3
+
+
+def test_a_data_worker_that_is_killed(tmp_path):
+    stream = Broken(21, lambda: os.kill(os.getpid(), signal.SIGKILL))
+    with pytest.raises(DataWorkerError, match=r"died \((Killed|without a word)\).*lower training.workers \(1 now\)"):
+        run(tmp_path, stream=stream, plan=replace(PLAN, workers=1))
+
+
+@pytest.mark.parametrize(("parts", "ranks"), [(1, 1), (2, 1), (1, 2), (3, 4)])
+def test_processes_share_every_batch(parts, ranks):
+    orders = [list(Order(range(2, 5), 24, parts, rank, ranks)) for rank in range(ranks)]
+    own = 24 // (parts * ranks)
+    for step in range(3):
+        for part in range(parts):
+            first = (2 + step) * 24 + part * 24 // parts
+            at = slice((step * parts + part) * own, (step * parts + part + 1) * own)
+            assert [n for order in orders for n in order[at]] == list(range(first, first + 24 // parts))
+
+
+def test_more_processes_than_samples():
+    with pytest.raises(InputError, match=r"batch_size=4 must be a multiple of accumulate x processes = 1 x 8"):
+        Order(range(3), 4, 1, 0, 8)
+
+
+def test_deep_supervision_by_hand():
+    """The first level whole, the second a half, against the label's nearest pixels."""
+    torch.manual_seed(0)
+    fine, coarse = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)
+    label = torch.randint(0, 3, (2, 1, 8, 8))
+
+    class Loss(nn.Module):
+        def forward(self, logits, label):
+            return nn.functional.cross_entropy(logits, label[:, 0].long())
+
+    loss = objective(Loss())
+    centres = label[:, 0, 1::2, 1::2]
+    expected = Loss()(fine, label) + 0.5 * nn.functional.cross_entropy(coarse, centres)
+    torch.testing.assert_close(loss([fine, coarse], label), expected)
+    torch.testing.assert_close(loss(fine, label), Loss()(fine, label))
+    stacked = torch.stack([fine, fine], 1)
+    torch.testing.assert_close(loss(stacked, label), 1.5 * Loss()(fine, label))
+
+
+def test_footprint_by_hand():
+    """Two convolutions keep what they read, the ReLU between them its result, which the second reads."""
+    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    optimizer = torch.optim.AdamW(network.parameters())
+    sample = {"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16, dtype=torch.int64)}
+    need = footprint(network, optimizer, sample, 2, workers=3)
+    floats = 2 * 256 * (1 + 4 + 4) + 2 * 4  # the image, the ReLU's, the norm's with mean and deviation
+    assert need.activations == 4 * floats
+    assert need.state == 4 * 4 * sum(p.numel() for p in network.parameters())
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert "needs about" in need.describe(torch.device("cpu"))
 
 
 def test_rate_is_poly():

@@ -1,0 +1,29 @@
+"""Several networks as one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Ensemble(nn.Module):
+    """The mean of its members' class probabilities, as logits: their logarithm.
+
+    Args:
+        members: networks from the same images to the same classes.
+    """
+
+    def __init__(self, members: Sequence[nn.Module]) -> None:
+        super().__init__()
+        self.members = nn.ModuleList(members)
+
+    def forward(self, image: Tensor) -> Tensor:
+        total: Tensor | None = None
+        for member in self.members:  # one at a time, two maps in memory
+            own = member(image).log_softmax(1)
+            total = own if total is None else torch.logaddexp(total, own)
+        assert total is not None
+        return total - math.log(len(self.members))

@@ -1,0 +1,117 @@
+"""Several processes, each on its share of a batch, that compute what one would."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from lightning_fabric import Fabric
+from torch import Tensor
+from torch.utils.data import Sampler
+
+from medups.errors import InputError
+
+Value = TypeVar("Value")
+
+
+def make_fabric(training: Mapping[str, Any]) -> Fabric:
+    """The processes that ``training`` asks for (accelerator, devices, num_nodes), or that torchrun or SLURM began.
+
+    Raises:
+        InputError: a device or precision that is not there.
+    """
+    devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
+    single = devices in (1, "1") and nodes == 1
+    try:
+        return Fabric(
+            accelerator=str(training["accelerator"]),
+            devices=devices,
+            num_nodes=nodes,
+            strategy="auto" if single else "ddp",
+            precision=training["precision"],
+        )
+    except (ValueError, RuntimeError) as error:  # Fabric's own words say what is not there
+        raise InputError(f"training.accelerator, devices or precision: {error}") from error
+
+
+def is_begun() -> bool:
+    """Was this process begun as one of several?"""
+    return _begun() is not None or "LOCAL_RANK" in os.environ
+
+
+def is_first() -> bool:
+    """Is this the first process of its run, or the only one?"""
+    return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
+
+
+def _begun() -> tuple[int, int] | None:
+    if "TORCHELASTIC_RUN_ID" in os.environ:
+        local = int(os.environ["LOCAL_WORLD_SIZE"])
+        return local, int(os.environ["WORLD_SIZE"]) // local
+    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+        nodes = int(os.environ.get("SLURM_NNODES", 1))
+        return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
+    return None
+
+
+class Order(Sampler[int]):
+    """The samples of one process, in the order it takes them: its share of each part of each batch.
+
+    Raises:
+        InputError: a part of a batch that cannot be shared evenly.
+    """
+
+    def __init__(self, steps: range, batch_size: int, parts: int, rank: int, ranks: int) -> None:
+        if batch_size % (parts * ranks):
+            raise InputError(
+                f"training.batch_size={batch_size} must be a multiple of accumulate x processes = {parts} x {ranks}"
+            )
+        self.steps, self.batch_size, self.parts, self.rank = steps, batch_size, parts, rank
+        self.own = batch_size // (parts * ranks)
+
+    def __iter__(self) -> Iterator[int]:
+        part_size = self.batch_size // self.parts
+        for step in self.steps:
+            for part in range(self.parts):
+                first = step * self.batch_size + part * part_size + self.rank * self.own
+                yield from range(first, first + self.own)
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.parts * self.own
+
+
+def whole_batch(own: Tensor) -> Tensor:
+    """What all processes have, one after another along the batch; a gradient of it is right after DDP's mean.
+
+    So a loss that takes sums over the batch, as the published Dice, is that of the batch and not a mean of losses.
+    """
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return own
+    gathered: Tensor = _Gathered.apply(own)
+    return gathered
+
+
+def gathered_objects(own: Value) -> list[Value]:
+    """The values of all processes, in their order."""
+    if not dist.is_initialized() or dist.get_world_size() == 1:
+        return [own]
+    values: list[Any] = [None] * dist.get_world_size()
+    dist.all_gather_object(values, own)
+    return values
+
+
+class _Gathered(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, own: Tensor) -> Tensor:
+        parts = [torch.empty_like(own, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(parts, own.contiguous())
+        return torch.cat(parts)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> Tensor:
+        # every process took the same loss of the same batch, so each has the whole gradient already
+        ranks, rank = dist.get_world_size(), dist.get_rank()
+        return gradients[0].chunk(ranks)[rank] * ranks

@@ -1,0 +1,110 @@
+"""Runs in processes of their own: shared by several, and killed at any moment."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+CLI = ("-m", "medups.cli.main", "train")
+TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2")
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MEDUPS_TRACEBACK": "1"}
+
+
+@pytest.fixture
+def recipe(phantoms, tmp_path):
+    """A network with group norms and no dropout, which a share of a batch does not change."""
+    return [
+        "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", "data.split.train=['0001','0002']",
+        "data.split.val=['0003','0004']", "data.split.test=[]", "network=unet_3d", "network.spacing=[8,8,8]",
+        "network.module.channels=[3,6]", "network.module.strides=[2]", "+network.module.norm=[group,{num_groups: 3}]",
+        "network.inferer.roi_size=[16,16,16]", "training.steps=6", "training.batch_size=4", "training.validations=2",
+        "training.workers=1", "training.warmup_steps=2", "training.optimizer._target_=torch.optim.SGD", "training.optimizer.lr=0.3", "training.save_seconds=0",
+        "training.accelerator=cpu",
+    ]  # fmt: skip
+
+
+def losses(folder):
+    events = EventAccumulator(str(folder))
+    events.Reload()
+    return {name: [(e.step, e.value) for e in events.Scalars(name)] for name in ("train/loss", "val/dice")}
+
+
+def final(folder):
+    return torch.load(folder / "checkpoints" / "last.pt", weights_only=True)
+
+
+def start(arguments, cwd):
+    return subprocess.run(
+        [sys.executable, *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
+
+
+@pytest.mark.parametrize(("launch", "accumulate"), [("torchrun", 1), ("its own", 2)])
+def test_two_processes_with_half_the_batch_are_one(recipe, tmp_path, launch, accumulate):
+    recipe = [*recipe, f"training.accumulate={accumulate}"]
+    one = start([*CLI, *recipe, "output=one"], tmp_path)
+    assert one.returncode == 0, one.stderr
+    command = [*TORCHRUN, *CLI] if launch == "torchrun" else [*CLI, "training.devices=2"]
+    two = start([*command, *recipe, "output=two"], tmp_path)
+    assert two.returncode == 0, two.stderr
+    assert two.stdout.count("6 steps of 4 on 2 x cpu") == 1  # one process speaks
+    first, second = losses(tmp_path / "one"), losses(tmp_path / "two")
+    # a voxel on the fence may fall to the other side, which moves a Dice more than a loss
+    for name, tolerance in (("train/loss", {"rel": 1e-4}), ("val/dice", {"abs": 1e-3})):
+        (steps, values), (same_steps, others) = (zip(*run[name], strict=True) for run in (first, second))
+        assert same_steps == steps
+        assert others == pytest.approx(values, **tolerance)
+    assert len({value for _, value in first["train/loss"]}) == 6
+    theirs = final(tmp_path / "two")["network"]
+    for name, value in final(tmp_path / "one")["network"].items():
+        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
+    whole = start([*CLI, *recipe, "training.steps=12", "output=whole"], tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    rng = random.Random(0)
+    command = [sys.executable, *CLI, *recipe, "training.steps=12", "output=killed"]
+    reached = []
+    while True:
+        run = subprocess.Popen(
+            command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            start_new_session=True,
+        )  # fmt: skip
+        wait_for_steps(tmp_path / "killed" / "checkpoints", run)
+        time.sleep(rng.random() * 0.6)
+        if run.poll() is not None:
+            assert run.returncode == 0, run.communicate()[1]
+            break
+        os.killpg(run.pid, signal.SIGKILL)
+        run.wait()
+        reached.append(final(tmp_path / "killed")["step"])
+    assert len(reached) > 1
+    expected = final(tmp_path / "whole")
+    found = final(tmp_path / "killed")
+    assert found["step"] == expected["step"] == 12
+    for kind in ("network", "weights"):
+        assert all(torch.equal(value, found[kind][name]) for name, value in expected[kind].items())
+
+
+def wait_for_steps(checkpoints, run):
+    """Until this process has written a checkpoint, or ended."""
+    began = time.time()
+    while run.poll() is None and time.time() < began + 120:
+        if any(path.stat().st_mtime > began for path in checkpoints.glob("last.pt")):
+            return
+        time.sleep(0.02)
+
+
+def test_more_processes_than_a_batch_has_samples(recipe, tmp_path):
+    result = start([*CLI, *recipe, "training.batch_size=3", "training.devices=2", "output=out"], tmp_path)
+    assert result.returncode == 2
+    assert "training.batch_size=3 must be a multiple of accumulate x processes = 1 x 2" in result.stderr
