@@ -99,7 +99,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     for organ in target.names:
         dataset.labels.id_of(organ)
     definition = define(
-        _network(network["module"], config["upsampler"]),
+        network_spec(network["module"], config["upsampler"]),
         config["preprocessing"],
         network["inferer"],
         target,
@@ -116,7 +116,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     return Run(config, model, transform, loss, optimizer, train, val, weights)
 
 
-def _network(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping[str, Any]:
+def network_spec(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping[str, Any]:
     """The network as configured; one that takes no upsampler has its own swapped, unless that is ``native``."""
     if upsampler["name"] is None or "upsampler" in module:
         return module
@@ -261,7 +261,7 @@ def _sample_transforms(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
     sampling, augmentation = config["network"]["sampling"], config["training"]["augmentation"]
     if sampling not in augmentation:
         raise InputError(f"network.sampling must be one of {', '.join(augmentation)}, got {sampling!r}")
-    return [*augmentation[sampling], *config["network"]["sample_transforms"]]
+    return [*config["network"]["sample_transforms"], *augmentation[sampling]]
 
 
 def _read(

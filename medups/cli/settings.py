@@ -53,7 +53,7 @@ def multirun(overrides: Sequence[str], run: Callable[[Mapping[str, Any]], None],
                 raise
             failed.append(f"{settings['output']}: {error}")
 
-    arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", *overrides]
+    arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *overrides]
     try:
         one()
     except SystemExit as error:

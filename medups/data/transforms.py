@@ -13,17 +13,21 @@ from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from scipy import ndimage
 
+_PIXELS_AT_ONCE = 32
+_NOTHING = 1e-9
+
 
 def zoom_image(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[np.float32]:
     """Cubic spline resize of a slice [H, W] with corner pixels on each other, as TransUNet's published code does.
 
-    What ``scipy.ndimage.zoom`` computes is linear and the same for every line, so it is two small products of matrices.
+    What ``scipy.ndimage.zoom`` computes is linear and the same for every line, so it is products of matrices.
     """
     values = torch.from_numpy(np.array(pixels, dtype=np.float32))
     if pixels.shape == tuple(size):
         return values.numpy()
-    rows, columns = (_splines(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
-    return (rows @ values @ columns.T).numpy()
+    for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns, which are rows by then
+        values = torch.cat([weights @ values[begin:end] for begin, end, weights in _splines(n, goal)]).T
+    return values.contiguous().numpy()
 
 
 def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
@@ -31,20 +35,29 @@ def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     if pixels.shape == tuple(size):
         return pixels
     rows, columns = (_nearest(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
-    zoomed = pixels[rows[:, None], columns]
+    zoomed = pixels[rows][:, columns]
     zoomed[rows < 0], zoomed[:, columns < 0] = 0, 0
     return zoomed
 
 
 @lru_cache(maxsize=64)
-def _splines(n: int, goal: int) -> torch.Tensor:
-    """What each of ``goal`` pixels takes of ``n``: SciPy's answer to each single pixel. Float32 [goal, n]."""
-    return torch.from_numpy(ndimage.zoom(np.eye(n), (goal / n, 1), order=3).astype(np.float32))
+def _splines(n: int, goal: int) -> list[tuple[int, int, torch.Tensor]]:
+    """What ``goal`` pixels take of ``n``, a few pixels at a time: of which ones, and the weights [few, end - begin].
+
+    The weights are SciPy's answer to each single pixel; those of far ones are nothing in float32 and left out.
+    """
+    weights = ndimage.zoom(np.eye(n), (goal / n, 1), order=3)
+    blocks = []
+    for few in np.array_split(weights, -(-goal // _PIXELS_AT_ONCE)):
+        near = np.flatnonzero((np.abs(few) > _NOTHING).any(0))
+        begin, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 1)
+        blocks.append((begin, end, torch.from_numpy(few[:, begin:end].astype(np.float32))))
+    return blocks
 
 
 @lru_cache(maxsize=64)
 def _nearest(n: int, goal: int) -> NDArray[np.int64]:
-    """Which pixel each of ``goal`` takes; -1 for the last one where rounding puts it beyond the end, as SciPy has it."""
+    """Which pixel each of ``goal`` takes; -1 for the last where rounding puts it beyond the end, as SciPy has it."""
     picked: NDArray[np.int64] = ndimage.zoom(np.arange(n), goal / n, order=0, cval=-1)
     return picked
 

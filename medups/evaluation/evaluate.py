@@ -122,6 +122,8 @@ def evaluate(
             for organ in organs:
                 labels.id_of(organ)
         label = read_labels(pair.label, sets[1])
+        if protocol == "physical":
+            label.require_spacing("the physical protocol")
         pred = on_grid_of(read_labels(pair.pred, sets[0]), label)
         image = _image(pair.image, label)
         grid = Grid(label.data.shape, label.affine)

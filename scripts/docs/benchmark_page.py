@@ -36,6 +36,9 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
         if "decoders" in run:
             yield from _decoder_table(run)
             yield ""
+        if "data" in run:
+            yield from _data_table(run)
+            yield ""
         groups: dict[tuple[str, str], list[Record]] = {}
         for record in run.get("records", []):
             groups.setdefault((record["setting"], record["dtype"]), []).append(record)
@@ -83,6 +86,17 @@ def _decoder_table(run: dict[str, Any]) -> Iterator[str]:
             f"| {record['network']} | `{record['upsampler']}` | {record['parameters'] / 1e6:.2f} "
             f"| {record['multiply_adds'] / 1e9:.1f} | {peak} | {record['seconds']:.3f} | {record['against']:.2f} |"
         )
+
+
+def _data_table(run: dict[str, Any]) -> Iterator[str]:
+    yield "**Training samples that one data worker makes, 224 x 224 of 512 x 512 slices and 96^2 x 32 patches**\n"
+    yield "| samples from | a second (quartiles) | times the published way |"
+    yield "|---|--:|--:|"
+    base = run["data"][0]["per_second"][1]
+    for record in run["data"]:
+        low, median, high = record["per_second"]
+        against = f"{median / base:.1f}" if "slices" in record["samples"] else ""
+        yield f"| {record['samples']} | {median:.1f} ({low:.1f} to {high:.1f}) | {against} |"
 
 
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:

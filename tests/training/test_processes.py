@@ -26,7 +26,8 @@ def recipe(phantoms, tmp_path):
         "data.split.val=['0003','0004']", "data.split.test=[]", "network=unet_3d", "network.spacing=[8,8,8]",
         "network.module.channels=[3,6]", "network.module.strides=[2]", "+network.module.norm=[group,{num_groups: 3}]",
         "network.inferer.roi_size=[16,16,16]", "training.steps=6", "training.batch_size=4", "training.validations=2",
-        "training.workers=1", "training.warmup_steps=2", "training.optimizer._target_=torch.optim.SGD", "training.optimizer.lr=0.3", "training.save_seconds=0",
+        "training.workers=1", "training.warmup_steps=2", "training.optimizer._target_=torch.optim.SGD",
+        "training.optimizer.lr=0.3", "training.save_seconds=0",
         "training.accelerator=cpu",
     ]  # fmt: skip
 

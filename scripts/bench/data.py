@@ -1,0 +1,129 @@
+"""How fast samples are made: from the cache, and from preprocessed slices the published way.
+
+    python scripts/bench/data.py --output data.json
+
+One process with one thread, as one data worker: samples a second are a worker's. Both make 224 x 224 slices of
+512 x 512 ones with TransUNet's augmentation. The published way, written out here: read an .npz of float32 arrays, turn
+by quarters and flip or rotate by SciPy, resize by SciPy's splines. The same slices serve both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from collections.abc import Callable
+from itertools import count
+from pathlib import Path
+from statistics import quantiles
+from typing import Any
+
+import numpy as np
+import torch
+from machine import Machine, take_turns
+from monai.transforms import Compose
+from scipy import ndimage
+
+from medups.cli.settings import compose
+from medups.config import build
+from medups.data.cache import CachedCase, cached
+from medups.data.labels import label_set
+from medups.data.layouts.synapse import synapse
+from medups.data.phantom import write_phantoms
+from medups.data.sampling import Patches, SampleStream, Slices, Source
+
+_CASES, _SLICES, _PIXELS, _GOAL, _PATCH = 2, 32, 512, 224, 96
+_SAMPLES = {"slices": 24, "patches": 4}
+_LEAST_REPEATS = 7
+
+
+def published(files: list[Path], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+    """A sample as TransUNet's loader makes it."""
+    with np.load(files[rng.integers(len(files))]) as content:
+        image, label = content["image"], content["label"]
+    if rng.random() > 0.5:
+        turns, axis = int(rng.integers(4)), int(rng.integers(2))
+        image, label = (np.flip(np.rot90(one, turns), axis).copy() for one in (image, label))
+    elif rng.random() > 0.5:
+        angle = int(rng.integers(-20, 20))
+        image, label = (ndimage.rotate(one, angle, order=0, reshape=False) for one in (image, label))
+    factors = [_GOAL / n for n in image.shape]
+    image, label = ndimage.zoom(image, factors, order=3), ndimage.zoom(label, factors, order=0)
+    return torch.from_numpy(image.astype(np.float32))[None], torch.from_numpy(label.astype(np.float32)).long()
+
+
+def write_slices(case: CachedCase, folder: Path) -> list[Path]:
+    """The case as .npz files, intensities scaled as the published conversion leaves them."""
+    files = []
+    for row in range(case.image.shape[0]):
+        files.append(folder / f"case{case.name}_slice{row:03d}.npz")
+        image = (np.clip(case.image[row].astype(np.float32), -125, 275) + 125) / 400
+        np.savez(files[-1], image=image, label=case.label[row].astype(np.float32))
+    return files
+
+
+def stream(source: Source, *overrides: str) -> SampleStream:
+    config = compose(["data.root=.", *overrides])
+    augmentation = config["training"]["augmentation"][config["network"]["sampling"]]
+    specs = (*config["preprocessing"], *config["network"]["sample_transforms"], *augmentation)
+    return SampleStream(source, Compose([build(spec) for spec in specs]), 0, 2**31)
+
+
+def taking(samples: SampleStream, size: int) -> Callable[[], object]:
+    numbers = count()
+    return lambda: [samples[next(numbers)] for _ in range(size)]
+
+
+def own_bytes() -> int:
+    """Memory of this process that is not mapped from files."""
+    lines = Path("/proc/self/smaps_rollup").read_text(encoding="utf-8").splitlines()
+    return 1024 * int(next(line.split()[1] for line in lines if line.startswith("Anonymous")))
+
+
+def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
+    list(write_phantoms(folder / "raw", _CASES, seed=0, size=_PIXELS, slices=_SLICES))
+    source, target = label_set("btcv13"), label_set("synapse8")
+    cases = [
+        cached(case, folder / "cache", source, target) for case in synapse({"root": folder / "raw"}).cases.values()
+    ]
+    files = [file for case in cases for file in write_slices(case, folder)]
+    rng, size = np.random.default_rng(0), _SAMPLES["slices"]
+    volumes = stream(Patches(cases, (min(_PATCH, _SLICES), _PATCH, _PATCH)), "network=unet_3d")
+    works = {
+        "published, slices": lambda: [published(files, rng) for _ in range(size)],
+        "cache, slices": taking(stream(Slices(cases)), size),
+        "cache, patches": taking(volumes, _SAMPLES["patches"]),
+    }
+    taken = take_turns(works, "cpu", repeats)
+    before = own_bytes()
+    take_turns({"cache, slices": works["cache, slices"]}, "cpu", repeats)
+    grown = own_bytes() - before
+    raw = sum(np.asarray(case.image).nbytes + np.asarray(case.label).nbytes for case in cases)
+    stored = sum(file.stat().st_size for file in (folder / "cache").rglob("*.b2nd"))
+    print(
+        f"cache: {stored / raw:.2f} of its arrays' bytes; memory grew by {grown / 2**20:.1f} MiB over {repeats} turns"
+    )
+    records = []
+    for name, seconds in taken.items():
+        made = _SAMPLES[name.split(", ")[1]]
+        records.append({"samples": name, "per_second": quantiles([made / one for one in seconds], n=4)})
+    return records
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--repeats", type=int, default=_LEAST_REPEATS)
+    parser.add_argument("--output", type=Path, required=True)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        records = measure(Path(folder), options.repeats)
+    machine = Machine.measure("cpu").as_dict()
+    options.output.write_text(json.dumps({"machine": machine, "data": records}, indent=1))
+    for record in records:
+        print(f"{record['samples']}: {record['per_second'][1]:.1f} samples/s")
+    print(options.output)
+
+
+if __name__ == "__main__":
+    main()

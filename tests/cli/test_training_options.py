@@ -1,0 +1,156 @@
+"""Sweeps, profiles, folds, recipes and ensembles, as a person asks for them."""
+
+from __future__ import annotations
+
+import json
+
+import nibabel as nib
+import numpy as np
+import pytest
+import torch
+
+from medups.bundle.model import load_bundle
+from medups.bundle.train import network_spec
+from medups.cli.main import main
+from medups.cli.settings import compose
+from medups.config import build
+from medups.data.canonical import Grid
+from medups.data.labels import label_set
+from medups.upsamplers import ReSFU
+
+
+def medups(*arguments):
+    return main([str(argument) for argument in arguments])
+
+
+@pytest.fixture
+def recipe(phantoms, tmp_path):
+    return [
+        "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", "data.split.train=['0001','0002']",
+        "data.split.val=['0003']", "data.split.test=['0004']", "network=transunet_tiny", "network.size=32",
+        "training=quick", "training.steps=2", "training.batch_size=2", "training.validations=1", "training.workers=0",
+        "upsampler=bilinear",
+    ]  # fmt: skip
+
+
+@pytest.fixture
+def bundles(recipe, tmp_path):
+    """Two members of two seeds."""
+    for seed in (0, 1):
+        assert medups("train", *recipe, f"seed={seed}", f"output={tmp_path / f'seed{seed}'}") == 0
+    return [tmp_path / f"seed{seed}" / "bundle" for seed in (0, 1)]
+
+
+def test_a_sweep_is_a_run_for_each_combination(recipe, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert medups("train", "-m", *recipe, "seed=0,1", "fold=null") == 0
+    runs = [tmp_path / "runs" / f"transunet_tiny-bilinear-{seed}" for seed in (0, 1)]
+    seeds = [json.loads((run / "config.json").read_text())["seed"] for run in runs]
+    assert seeds == [0, 1]
+    first, second = (load_bundle(run / "bundle").network.state_dict() for run in runs)
+    assert any(not torch.equal(value, second[name]) for name, value in first.items())
+
+
+def test_a_sweep_says_which_run_failed(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert medups("train", "-m", *recipe, "network.size=32,33", "output=runs/${network.size}") == 2
+    error = capsys.readouterr().err
+    assert "1 runs of the sweep failed: runs/33" in error
+    assert "use 48 x 48" in error
+    assert (tmp_path / "runs" / "32" / "bundle" / "models" / "model.pt").is_file()
+
+
+def test_a_sweep_with_a_wrong_setting(recipe, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert medups("train", "-m", *recipe, "nonsense=1,2") == 2
+    assert "wrong setting" in capsys.readouterr().err
+
+
+def test_profile(recipe, tmp_path, capsys):
+    assert medups("train", "--profile", *recipe, f"output={tmp_path / 'run'}") == 0
+    out = capsys.readouterr().out
+    rates = {line.split()[0]: float(line.split()[-1]) for line in out.splitlines() if line.split()[-1:] and "." in line
+             and line.split()[0] in ("data", "network", "training")}  # fmt: skip
+    assert set(rates) == {"data", "network", "training"}
+    assert rates["training"] < 1.5 * min(rates["data"], rates["network"])
+    assert "What limits is the" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_folds_go_to_folders_of_their_own():
+    outputs = {compose(["data.root=x", f"fold={fold}"])["output"] for fold in ("null", 0, 4)}
+    assert outputs == {f"runs/transunet-resfu-0{end}" for end in ("", "-fold0", "-fold4")}
+    assert compose(["data.root=x", "fold=3"])["data"]["fold"] == 3
+
+
+def test_an_ensemble_averages_probabilities(bundles, phantoms, tmp_path):
+    assert medups("ensemble", *bundles, "--output", tmp_path / "both") == 0
+    both, members = load_bundle(tmp_path / "both"), [load_bundle(folder) for folder in bundles]
+    image = torch.randn(2, 1, 32, 32)
+    with torch.no_grad():
+        expected = torch.stack([member.network(image).softmax(1) for member in members]).mean(0)
+        torch.testing.assert_close(both.network(image).softmax(1), expected)
+    assert both.split == {"train": ["0001", "0002", "0003"], "val": [], "test": ["0004"]}
+    scan = phantoms / "img" / "img0004.nii.gz"
+    assert medups("predict", "--model", tmp_path / "both", "--input", scan, "--output", tmp_path / "mask.nii.gz") == 0
+    assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(scan).shape
+
+
+def test_members_must_be_alike(bundles, recipe, tmp_path, capsys):
+    assert medups("train", *recipe, "network.size=48", f"output={tmp_path / 'other'}") == 0
+    other = tmp_path / "other" / "bundle"
+    assert medups("ensemble", bundles[0], other, "--output", tmp_path / "both") == 2
+    assert "its inferer differs" in capsys.readouterr().err
+    assert medups("ensemble", bundles[0], "--output", tmp_path / "both") == 2
+    assert not (tmp_path / "both").exists()
+
+
+def test_swin_unets_published_recipe():
+    training = compose(["data.root=x", "network=swin_unet", "training=published_swin"])["training"]
+    published = compose(["data.root=x"])["training"]
+    assert training["optimizer"] == {**published["optimizer"], "lr": 0.05}
+    assert (training["loss"]["lambda_dice"], training["loss"]["lambda_ce"]) == (0.6, 0.4)
+    assert training["augmentation"] == published["augmentation"]
+
+
+@pytest.mark.parametrize("upsampler", ["native", "resfu"])
+@pytest.mark.parametrize("network", ["unet_3d", "swin_unetr", "dynunet"])
+def test_recipes_in_3d(network, upsampler):
+    """Each network takes patches of 96 voxels, with what its recipe says; an upsampler is one override."""
+    chosen = [] if upsampler == "native" else [f"upsampler={upsampler}"]
+    config = compose(["data.root=x", f"network={network}", *chosen])
+    assert config["network"]["inferer"]["roi_size"] == [96, 96, 96]
+    assert config["training"]["schedule"] == "cosine"
+    net = build(network_spec(config["network"]["module"], config["upsampler"])).to("meta").eval()
+    assert any(isinstance(module, ReSFU) for module in net.modules()) == (upsampler == "resfu")
+    assert net(torch.zeros(1, 1, 96, 96, 96, device="meta")).shape == (1, 9, 96, 96, 96)
+
+
+def test_preprocessed_volumes_from_scan_to_scores(bundles, phantoms, tmp_path, capsys):
+    """A volume of TransUNet's preprocessing gets the mask that the raw scan gets, and both its protocol's scores."""
+    h5py = pytest.importorskip("h5py")
+    image, label = nib.load(phantoms / "img/img0004.nii.gz"), nib.load(phantoms / "label/label0004.nii.gz")
+    grid = Grid(image.shape, image.affine)
+    hounsfield = grid.to_canonical(np.asanyarray(image.dataobj)).astype(np.float32)
+    ids = label_set("btcv13").convert(
+        grid.to_canonical(np.asanyarray(label.dataobj)).astype(int), label_set("synapse8")
+    )
+    path = tmp_path / "test_vol_h5" / "case0004.npy.h5"
+    path.parent.mkdir()
+    with h5py.File(path, "w") as file:
+        file["image"] = ((np.clip(hounsfield, -125, 275) + 125) / 400).transpose(0, 2, 1)
+        file["label"] = ids.transpose(0, 2, 1)
+    raw = phantoms / "img/img0004.nii.gz"
+    for scan, mask in ((path.parent, "h5"), (raw, "raw/img0004.nii.gz")):
+        assert medups("predict", "--model", bundles[0], "--input", scan, "--output", tmp_path / mask) == 0
+    masks = [nib.load(tmp_path / name) for name in ("h5/case0004.nii.gz", "raw/img0004.nii.gz")]
+    found, expected = (Grid(m.shape, m.affine).to_canonical(np.asanyarray(m.dataobj)) for m in masks)
+    assert (found == expected).mean() > 0.999
+    scored = ["evaluate", "--pred", tmp_path / "h5", "--label", path.parent, "--label-labels", "synapse8"]
+    assert medups(*scored, "--output", tmp_path / "mm") == 2
+    assert "spacing in millimetres was not kept, which the physical protocol needs" in capsys.readouterr().err
+    assert medups(*scored, "--protocol", "synapse", "--output", tmp_path / "voxels") == 0
+    labels = ["--label", phantoms / "label/label0004.nii.gz", "--label-labels", "btcv13", "--protocol", "synapse"]
+    assert medups("evaluate", "--pred", tmp_path / "raw/img0004.nii.gz", *labels, "--output", tmp_path / "same") == 0
+    means = [json.loads((tmp_path / name / "summary.json").read_text())["mean"]["dice"] for name in ("voxels", "same")]
+    assert means[0] == pytest.approx(means[1], abs=0.01)
