@@ -21,7 +21,7 @@ Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 
 
 class Source(Protocol):
-    """Reads sample ``n``: image and label arrays without a channel axis."""
+    """Reads sample ``n``: image and label arrays of their own, without a channel axis."""
 
     def __len__(self) -> int:
         """Samples of one epoch."""
@@ -158,8 +158,8 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         image, label = self.source.read(n, self.seed)
         _draw_from(self.transform, np.random.RandomState(np.random.PCG64([self.seed, n, 3])))
         arrays = {
-            "image": torch.from_numpy(np.array(image, dtype=np.float32))[None],
-            "label": torch.from_numpy(np.array(label))[None],
+            "image": torch.from_numpy(image.astype(np.float32, copy=False))[None],
+            "label": torch.from_numpy(label)[None],
         }
         with _no_history():
             sample: Any = self.transform(arrays)

@@ -22,7 +22,7 @@ def zoom_image(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[np.float32]
 
     What ``scipy.ndimage.zoom`` computes is linear and the same for every line, so it is products of matrices.
     """
-    values = torch.from_numpy(np.array(pixels, dtype=np.float32))
+    values = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
     if pixels.shape == tuple(size):
         return values.numpy()
     for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns, which are rows by then
@@ -35,7 +35,7 @@ def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     if pixels.shape == tuple(size):
         return pixels
     rows, columns = (_nearest(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
-    zoomed = pixels[rows][:, columns]
+    zoomed = pixels.take(rows, 0).take(columns, 1)
     zoomed[rows < 0], zoomed[:, columns < 0] = 0, 0
     return zoomed
 

@@ -51,6 +51,8 @@ class SwinUNet(nn.Module):
             the guide if it reads one. Otherwise patches are expanded, as published.
         variant: ``tiny``, ``small``, ``base``, or ``test`` for a net of a few thousand parameters.
         drop_path: greatest rate of stochastic depth.
+        deep_supervision: while training return a list of logits: the result, then those of the steps before the last,
+            finest first.
 
     Raises:
         ValueError: a size that does not fit (the message proposes one), an unknown variant or upsampler.

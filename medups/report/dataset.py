@@ -14,6 +14,7 @@ from rich.table import Table
 from medups.data.survey import CaseFacts
 from medups.files import write_text
 
+_AXES = ("slices", "rows", "columns")
 _COLUMNS = ("case", "part", "slices", "rows", "columns", "mm_slice", "mm_row", "mm_column", "p1", "median", "p99")
 
 
@@ -37,8 +38,8 @@ def print_statistics(facts: Sequence[CaseFacts], console: Console) -> None:
     for column in ("", "smallest", "median", "largest"):
         ranges.add_column(column, justify="right" if column else "left")
     measured: tuple[tuple[str, Sequence[str], Sequence[Sequence[float]]], ...] = (
-        ("voxels along", "SPL", [one.shape for one in facts]),
-        ("mm along", "SPL", known),
+        ("number of", _AXES, [one.shape for one in facts]),
+        ("mm between", _AXES, known),
         ("intensity,", ("1 %", "median", "99 %"), [one.intensities for one in facts]),
     )
     for what, axes, values in measured:

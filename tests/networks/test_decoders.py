@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import torch
 from monai.networks.nets import ResNetFeatures
 from torch.nn import functional as F
 
-from medups.networks import DirectDecoder, FusionDecoder
+from medups.networks import DirectDecoder, FusionDecoder, SwinUNet, TransUNet
 
 CHANNELS = (8, 12, 16)
 
@@ -72,3 +74,26 @@ def test_bad_arguments():
         FusionDecoder(2, CHANNELS, 2, 12)
     with pytest.raises(ValueError, match="made for 3 maps, got 2"):
         FusionDecoder(2, CHANNELS, 2, 16)(pyramid(2)[:2])
+
+
+@pytest.mark.parametrize(
+    ("network", "levels"),
+    [
+        (partial(TransUNet, 32, variant="tiny", upsampler="resfu"), (32, 16, 8, 4)),
+        (partial(SwinUNet, 64, variant="test"), (64, 16, 8)),
+    ],
+    ids=["TransUNet", "SwinUNet"],
+)
+def test_deep_supervision_of_whole_networks(network, levels):
+    """While training a list, finest first, that teaches every head; in use the network it is without."""
+    torch.manual_seed(0)
+    net, plain = network(out_channels=3, deep_supervision=True), network(out_channels=3)
+    image = torch.randn(2, 1, levels[0], levels[0])
+    logits = net.train()(image)
+    assert [tuple(one.shape) for one in logits] == [(2, 3, n, n) for n in levels]
+    sum(one.square().mean() for one in logits).backward()
+    assert all(parameter.grad is not None for parameter in net.parameters())
+    extra = plain.load_state_dict(net.state_dict(), strict=False).unexpected_keys
+    assert {name.split(".")[0] for name in extra} == {"deep_heads"}
+    with torch.no_grad():
+        assert torch.equal(net.eval()(image), plain.eval()(image))
