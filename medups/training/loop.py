@@ -15,7 +15,7 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
-from medups.training.batches import Batch, batches
+from medups.training.batches import Batch, batches, dead_workers_told
 from medups.training.checkpoint import BEST, LAST, PREVIOUS, first_good, keep_last, save_checkpoint
 from medups.training.objective import Objective
 from medups.training.ranks import Order
@@ -83,6 +83,7 @@ def rate_at(step: int, plan: Plan) -> float:
     return (1 - progress) ** plan.poly_power
 
 
+@dead_workers_told()
 def train(
     fabric: Fabric,
     network: nn.Module,

@@ -48,7 +48,9 @@ def start(arguments, cwd):
     )
 
 
-@pytest.mark.parametrize(("launch", "accumulate"), [("torchrun", 1), ("its own", 2)])
+@pytest.mark.parametrize(
+    ("launch", "accumulate"), [("torchrun", 1), pytest.param("its own", 2, marks=pytest.mark.full)]
+)
 def test_two_processes_with_half_the_batch_are_one(recipe, tmp_path, launch, accumulate):
     recipe = [*recipe, f"training.accumulate={accumulate}"]
     one = start([*CLI, *recipe, "output=one"], tmp_path)
