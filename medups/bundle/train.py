@@ -109,6 +109,8 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     torch.manual_seed(int(config["seed"]))
     model = make_model(definition, "config")
     weights = _start_from(model.network, config["weights"])
+    if network["sampling"] == "slices":
+        _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
     transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
     loss = build(config["training"]["loss"], "training.loss")
     optimizer = _optimizer(model.network, config["training"])
@@ -186,8 +188,6 @@ def _fit(
     done: int,
 ) -> dict[str, Any]:
     model, seed = run.model, int(run.config["seed"])
-    if run.config["network"]["sampling"] == "slices":
-        _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
     stream = SampleStream(source_of(run), run.transform, seed, plan.steps * plan.batch_size)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     places = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)

@@ -101,7 +101,7 @@ SKIPPED = {  # (cell, check): why
     (cell, check): _WHY
     for cell, (net, up) in CELLS.items()
     for check in ("compile", "export")
-    if net is not NETWORKS["fusion-2"] and up not in (*net.own, "resfu", "freqfusion", "carafe")
+    if net is not NETWORKS["fusion-2"] and up not in (*net.own, "resfu") and cell not in TRACED
 }
 
 
@@ -118,8 +118,8 @@ def cells(check: str, representative: set[str] = REPRESENTATIVE):
 def test_the_matrix_is_whole():
     assert len(CELLS) == len(NETWORKS) * len(list_upsamplers()) + 2
     assert set(CELLS) >= REPRESENTATIVE | TRACED
-    # both checks, all networks but one, all upsamplers but three
-    assert len(SKIPPED) == 2 * (len(NETWORKS) - 1) * (len(list_upsamplers()) - 3)
+    # both checks; all networks but one, all upsamplers but one; one cell of them is quick
+    assert len(SKIPPED) == 2 * ((len(NETWORKS) - 1) * (len(list_upsamplers()) - 1) - 1)
 
 
 @cells("learning")

@@ -107,6 +107,7 @@ def wait_for_steps(checkpoints, run):
         time.sleep(0.02)
 
 
+@pytest.mark.full
 def test_more_processes_than_a_batch_has_samples(recipe, tmp_path):
     result = start([*CLI, *recipe, "training.batch_size=3", "training.devices=2", "output=out"], tmp_path)
     assert result.returncode == 2

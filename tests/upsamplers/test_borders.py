@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from medups.ops import reassemble
 from medups.upsamplers import create_upsampler
 
+EACH = pytest.mark.parametrize("name", ["resfu", pytest.param("freqfusion", marks=pytest.mark.full)])
 SIZE, RATIO, WIDTH = 32, 4, 8
 
 
@@ -111,14 +112,14 @@ def sharpness(enlarged, label):
     return ((found * wanted.conj()).real.sum() / wanted.abs().square().sum()).item()
 
 
-@pytest.mark.parametrize("name", ["resfu", "freqfusion"])
+@EACH
 def test_kernels_follow_the_edges(name):
     linear, found = on_the_right_side(*enlarged_labels("linear")), on_the_right_side(*enlarged_labels(name))
     print(f"{name}: {found:.3f} of the weight on the right side of a border, linear {linear:.3f}")
     assert found > linear + 0.05
 
 
-@pytest.mark.parametrize("name", ["resfu", "freqfusion"])
+@EACH
 def test_neither_checkerboard_nor_blur(name):
     """Beyond what bilinear interpolation has of both."""
     for measure, sign in ((checkerboard, 1), (sharpness, -1)):
