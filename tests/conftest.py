@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
 import os
 import zlib
@@ -17,7 +18,7 @@ if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter; read where Triton is imported
 
 try:
-    import torchvision  # noqa: F401
+    importlib.import_module("torchvision")
 except ImportError:
     pass
 except RuntimeError:  # its wheel's operators need CUDA's libraries; to be imported it needs no more than their names

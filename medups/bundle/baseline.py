@@ -24,7 +24,8 @@ def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) ->
     run = prepare(config, display)
     classes = max(run.model.labels.organs) + 1
     classifier = VoxelClassifier.fit(run.train, classes, int(config["seed"]))
-    for case in display.cases(list(open_dataset(config["data"]).test), "baseline masks"):
+    test = open_dataset(config["data"]).test
+    for case in display.track(test, "baseline masks", len(test)):
         scan = read_scan(case.image)
         grid = Grid(scan.data.shape, scan.affine)
         labels = grid.to_file(classifier.predict(grid.to_canonical(scan.data)))

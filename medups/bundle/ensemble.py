@@ -8,8 +8,6 @@ from pathlib import Path
 from medups.bundle.model import load_bundle, make_model, write_bundle
 from medups.errors import InputError
 
-_PARTS = ("train", "val", "test")
-
 
 def write_ensemble(bundles: Sequence[Path], output: Path) -> None:
     """Write a bundle that averages the class probabilities of ``bundles``.

@@ -10,10 +10,10 @@ import torch
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.canonical import Grid
-from medups.data.cases import case_key, case_name
+from medups.data.cases import case_name
 from medups.data.labels import write_beside
 from medups.data.nifti import Volume, write_nifti
-from medups.data.readers import find_scans, is_nifti, read_scan
+from medups.data.readers import find_scans, is_nifti, read_scan, scans_by_key
 from medups.data.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.files import require_writable
@@ -42,7 +42,7 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
     """
     scans = find_scans(source)
     if cases is not None:
-        by_key = {case_key(scan): scan for scan in scans}
+        by_key = scans_by_key(source)
         unknown = [name for name in cases if name not in by_key]
         if unknown:
             raise InputError(f"{source}: no scans of the cases {', '.join(unknown)}; there is {', '.join(by_key)}")

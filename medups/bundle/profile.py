@@ -50,7 +50,7 @@ def profile_run(config: Mapping[str, Any], display: Display) -> dict[str, float]
         for _ in range(warm):
             work()
         began = time.perf_counter()
-        for _ in display.cases(range(count), what):
+        for _ in display.track(range(count), what, count):
             work()
         return count * plan.batch_size / (time.perf_counter() - began)
 

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,7 +18,7 @@ class Display(Protocol):
     """What a person sees."""
 
     def log(self, message: str) -> None: ...
-    def cases(self, items: Sequence[Any], what: str) -> Iterator[Any]: ...
+    def track(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]: ...
     def steps(self, total: int, done: int) -> Callable[[int, float], None]: ...
 
 
@@ -37,9 +37,14 @@ class Records:
 
     def log(self, message: str) -> None:
         if self._file is not None:
+            self.note(message)
+            self._display.log(message)
+
+    def note(self, message: str) -> None:
+        """To the file alone."""
+        if self._file is not None:
             self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
             self._file.flush()
-            self._display.log(message)
 
     def scalars(self, part: str, values: Mapping[str, float], step: int) -> None:
         if self._board is not None:
@@ -62,7 +67,7 @@ def records(folder: Path, display: Display, keep: bool) -> Iterator[Records]:
     try:
         yield kept
     except Exception as error:
-        kept.log(f"{type(error).__name__}: {error}")
+        kept.note(f"{type(error).__name__}: {error}")
         raise
     finally:
         kept.close()

@@ -17,10 +17,10 @@ from torch import nn
 from medups.bundle.model import Model, define, load_bundle, make_model, write_bundle
 from medups.bundle.records import Display, Records, records
 from medups.config import build
-from medups.data.cache import CachedCase, cached
-from medups.data.dataset import Dataset, open_dataset
-from medups.data.labels import LabelSet, label_set
-from medups.data.parallel import in_parallel
+from medups.data.cache import CachedCase, read_cases
+from medups.data.cases import Case
+from medups.data.dataset import open_dataset
+from medups.data.labels import label_set
 from medups.data.sampling import Patches, SampleStream, Slices, Source
 from medups.errors import InputError
 from medups.files import require_writable, write_json
@@ -96,8 +96,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     """Check the configuration, build the untrained model from the seed, and read the cases into the cache."""
     data, network = config["data"], config["network"]
     target, dataset = label_set(str(config["label_set"])), open_dataset(data)
-    for organ in target.names:
-        dataset.labels.id_of(organ)
+    dataset.require_organs(target)
     definition = define(
         network_spec(network["module"], config["upsampler"]),
         config["preprocessing"],
@@ -111,10 +110,15 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     weights = _start_from(model.network, config["weights"])
     if network["sampling"] == "slices":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
-    transform = Compose([build(spec) for spec in (*config["preprocessing"], *_sample_transforms(config))])
+    transform = sample_transform(config)
     loss = build(config["training"]["loss"], "training.loss")
     optimizer = _optimizer(model.network, config["training"])
-    train, val = (_read(dataset, part, data, target, network["spacing"], display) for part in ("train", "val"))
+
+    def read(part: str, cases: Sequence[Case]) -> list[CachedCase]:
+        stored = read_cases(cases, data["cache"], dataset.labels, target, network["spacing"])
+        return list(display.track(stored, f"reading {part} cases", len(cases)))
+
+    train, val = read("train", dataset.train), read("val", dataset.val)
     return Run(config, model, transform, loss, optimizer, train, val, weights)
 
 
@@ -257,25 +261,13 @@ def source_of(run: Run) -> Source:
     return Patches(run.train, network["inferer"]["roi_size"], int(network["patches_per_case"]))
 
 
-def _sample_transforms(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def sample_transform(config: Mapping[str, Any]) -> Compose:
+    """What is done to every sample: preprocessing, what the network needs, and augmentation."""
     sampling, augmentation = config["network"]["sampling"], config["training"]["augmentation"]
     if sampling not in augmentation:
         raise InputError(f"network.sampling must be one of {', '.join(augmentation)}, got {sampling!r}")
-    return [*config["network"]["sample_transforms"], *augmentation[sampling]]
-
-
-def _read(
-    dataset: Dataset,
-    part: str,
-    data: Mapping[str, Any],
-    target: LabelSet,
-    spacing: Sequence[float] | None,
-    display: Display,
-) -> list[CachedCase]:
-    folder = Path(str(data["cache"])).expanduser()
-    cases = getattr(dataset, part)
-    read = in_parallel(lambda case: cached(case, folder, dataset.labels, target, spacing), cases)
-    return [next(read) for _ in display.cases(cases, f"reading {part} cases")]
+    specs = *config["preprocessing"], *config["network"]["sample_transforms"], *augmentation[sampling]
+    return Compose([build(spec) for spec in specs])
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from medups.cli.display import Terminal
 from medups.cli.settings import compose
-from medups.data.cache import cached
+from medups.data.cache import read_cases
 from medups.data.dataset import open_dataset
 from medups.data.labels import label_set
 from medups.data.parallel import in_parallel
@@ -27,12 +27,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
     require_writable(folder)
     data, spacing = config["data"], config["network"]["spacing"]
     dataset, target = open_dataset(data), label_set(str(config["label_set"]))
-    missing = [organ for organ in target.names if organ not in dataset.labels.names]
-    if missing:
-        raise InputError(
-            f"the dataset's labels ({', '.join(dataset.labels.names)}) lack {', '.join(missing)} of label_set="
-            f"{target.name}; give another label_set, or the names of the dataset's ids with data.source_labels"
-        )
+    dataset.require_organs(target)
     parts = {name: part for part, names in dataset.names.items() for name in names}
     cases = [*dataset.train, *dataset.val, *dataset.test]
     trained = [*dataset.train, *dataset.val]
@@ -40,8 +35,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
     facts: list[CaseFacts] = []
     with Terminal().live() as terminal:
         surveyed = in_parallel(lambda case: survey_case(case, dataset.labels, target), cases)
-        for _ in terminal.cases(cases, "surveying"):
-            found = next(surveyed)
+        for found in terminal.track(surveyed, "surveying", len(cases)):
             facts.append(found.facts)
             if found.image is not None and found.label is not None:
                 _picture(found.facts, found.image, found.label, folder, target.names, parts)
@@ -50,13 +44,11 @@ def prepare(overrides: Sequence[str], output: str) -> None:
             terminal.log(message)
         if problems:
             raise InputError(f"{len(problems)} problems in {len(cases)} cases, listed above")
-        cache = Path(str(data["cache"])).expanduser()
-        stored = in_parallel(lambda case: cached(case, cache, dataset.labels, target, spacing), trained)
-        for _ in terminal.cases(trained, "writing the cache"):
-            next(stored)
+        stored = read_cases(trained, data["cache"], dataset.labels, target, spacing)
+        list(terminal.track(stored, "writing the cache", len(trained)))
         write_cases(folder / "cases.csv", facts, parts)
         print_statistics(facts, terminal.console)
-        terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {cache}")
+        terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {data['cache']}")
 
 
 def _picture(

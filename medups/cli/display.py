@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import TypeVar
 
@@ -37,8 +37,15 @@ class Terminal:
     def log(self, message: str) -> None:
         self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
-    def cases(self, items: Sequence[Item], what: str) -> Iterator[Item]:
-        yield from self._tracked(items, what, len(items))
+    def track(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
+        """The items, and a bar that moves with them."""
+        if self._progress is None:
+            yield from items
+            return
+        task = self._progress.add_task(what, total=total, note="")
+        for item in items:
+            yield item
+            self._progress.advance(task)
 
     def share(self, what: str) -> Callable[[float], None]:
         """A bar over one piece of work; the callable takes the share that is done, 0 to 1."""
@@ -70,12 +77,3 @@ class Terminal:
                 self.log(f"step {step} of {total}, loss {smoothed[0]:.4f}")
 
         return update
-
-    def _tracked(self, items: Iterable[Item], what: str, total: int) -> Iterator[Item]:
-        if self._progress is None:
-            yield from items
-            return
-        task = self._progress.add_task(what, total=total, note="")
-        for item in items:
-            yield item
-            self._progress.advance(task)

@@ -20,7 +20,7 @@ from medups.cli.settings import compose, multirun
 from medups.errors import InputError
 from medups.files import require_writable
 from medups.report.tables import print_profile
-from medups.training.ranks import is_begun, is_first
+from medups.training.ranks import is_begun, is_first, is_single
 
 
 def train(overrides: Sequence[str]) -> None:
@@ -38,7 +38,7 @@ def sweep(overrides: Sequence[str]) -> None:
 
 def _one_run(config: Mapping[str, Any]) -> None:
     training = config["training"]
-    if not is_begun() and (training["devices"] not in (1, "1") or int(training["num_nodes"]) > 1):
+    if not (is_begun() or is_single(training["devices"], int(training["num_nodes"]))):
         raise InputError("a sweep over several devices must be begun by torchrun or by SLURM")
     with _terminal().live() as terminal:
         train_bundle(config, terminal)
@@ -47,7 +47,7 @@ def _one_run(config: Mapping[str, Any]) -> None:
 def profile(overrides: Sequence[str]) -> None:
     """Time the recipe's steps with and without their data."""
     config = compose(overrides)
-    with Terminal().live() as terminal:
+    with _terminal().live() as terminal:
         print_profile(profile_run(config, terminal), terminal.console)
 
 
@@ -78,7 +78,7 @@ def predict(model: str, source: str, output: str, cases: str | None, skip_existi
         jobs = [job for job in jobs if not job.mask.exists()]
     with Terminal().live() as terminal:
         check(bundle, jobs, terminal.share("checking scans"))
-        for job in terminal.cases(jobs, "scans"):
+        for job in terminal.track(jobs, "scans", len(jobs)):
             predict_one(bundle, job, _device(device), terminal.share(job.scan.name))
             terminal.log(str(job.mask))
 

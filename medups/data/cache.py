@@ -8,7 +8,7 @@ import os
 import shutil
 import tempfile
 import zlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from medups.data.canonical import ORIENTATION, Grid
 from medups.data.cases import Case
 from medups.data.labels import LabelSet
+from medups.data.parallel import in_parallel
 from medups.data.preprocessed import files_of
 from medups.data.readers import on_grid_of, read_labels, read_scan
 from medups.data.resize import resize_image, resize_labels, resized_shape
@@ -105,6 +106,18 @@ def cached(
             raise OSError(f"{entry}: what was written to the cache reads back otherwise; check the disk")
     image, label = (Stored(entry / f"{name}.b2nd") for name in ("image", "label"))
     return CachedCase(case.name, image, label, np.load(entry / "foreground.npy"), tuple(about["spacing"]))
+
+
+def read_cases(
+    cases: Iterable[Case],
+    folder: str | Path,
+    source: LabelSet,
+    target: LabelSet,
+    spacing: Sequence[float] | None = None,
+) -> Iterator[CachedCase]:
+    """:func:`cached` of each case, a few at a time; ``~`` in ``folder`` is the home."""
+    place = Path(folder).expanduser()
+    return in_parallel(lambda case: cached(case, place, source, target, spacing), cases)
 
 
 def _about(entry: Path) -> dict[str, Any] | None:

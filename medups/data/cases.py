@@ -25,6 +25,12 @@ class Case:
     image: Path
     label: Path | None
 
+    def require_files(self, source: str) -> None:
+        """Raise InputError, which begins with ``source``, where a file is not there."""
+        for path in (self.image, self.label):
+            if path is not None and not path.exists():
+                raise InputError(f"{source}: no such file {path}")
+
 
 @dataclass(frozen=True)
 class Listing:

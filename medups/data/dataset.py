@@ -30,6 +30,15 @@ class Dataset:
         """Names of the cases by part."""
         return {part: [case.name for case in getattr(self, part)] for part in PARTS}
 
+    def require_organs(self, target: LabelSet) -> None:
+        """Raise InputError where the masks cannot have an organ of ``target``."""
+        missing = [organ for organ in target.names if organ not in self.labels.names]
+        if missing:
+            raise InputError(
+                f"the dataset's labels ({', '.join(self.labels.names)}) lack {', '.join(missing)} of label_set="
+                f"{target.name}; give another label_set, or the names of the dataset's ids with data.source_labels"
+            )
+
 
 def open_dataset(config: Mapping[str, Any]) -> Dataset:
     """The cases of a ``data`` configuration, split as it says.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -48,7 +47,7 @@ def read_preprocessed(path: Path, key: str) -> Volume:
 
 def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
     files = files_of(pattern)
-    numbers = [int(re.search(r"(\d+)\.npz$", file.name)[1]) for file in files]  # type: ignore[index]
+    numbers = [int(file.stem.rpartition("_slice")[2]) for file in files]
     holes = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
     if holes:
         raise InputError(f"{pattern}: slices are missing: {len(files)} found, but not {holes[:5]}; get all")

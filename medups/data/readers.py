@@ -10,6 +10,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from medups.data.canonical import same_grid
+from medups.data.cases import case_key
 from medups.data.dicom import read_dicom, series_in
 from medups.data.labels import LabelSet
 from medups.data.nifti import Volume, read_nifti
@@ -43,6 +44,16 @@ def find_scans(path: Path) -> list[Path]:
     if not scans:
         raise InputError(f"{path}: no scans in this folder; expected .nii or .nii.gz files, or DICOM series")
     return scans
+
+
+def scans_by_key(path: Path) -> dict[str, Path]:
+    """What :func:`find_scans` finds, by what pairs it with others. Raises InputError where two stand for one case."""
+    found: dict[str, Path] = {}
+    for file in find_scans(path):
+        first = found.setdefault(case_key(file), file)
+        if first != file:
+            raise InputError(f"{path}: {first.name} and {file.name} are one case by their names; keep one")
+    return found
 
 
 def read_scan(path: Path) -> Volume:

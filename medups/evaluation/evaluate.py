@@ -11,10 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.data.canonical import Grid
-from medups.data.cases import case_key
 from medups.data.labels import LabelSet
 from medups.data.nifti import Volume
-from medups.data.readers import find_scans, on_grid_of, read_labels, read_scan
+from medups.data.readers import on_grid_of, read_labels, read_scan, scans_by_key
 from medups.errors import InputError
 from medups.metrics import OrganScore, evaluate_case, hd95_unit
 from medups.metrics.case import Protocol
@@ -82,8 +81,8 @@ def find_pairs(pred: Path, label: Path, image: Path | None = None) -> tuple[list
     Raises:
         InputError: a prediction without a label, or names that stand for one case twice.
     """
-    preds, labels = _by_key(pred), _by_key(label)
-    images = _by_key(image) if image is not None else {}
+    preds, labels = scans_by_key(pred), scans_by_key(label)
+    images = scans_by_key(image) if image is not None else {}
     if pred.is_file() and label.is_file():
         name = next(iter(preds))
         return [Pair(name, pred, label, next(iter(images.values()), None))], []
@@ -144,16 +143,6 @@ def _image(path: Path | None, label: Volume) -> NDArray[np.float32] | None:
     scan = read_scan(path)
     aligned = on_grid_of(scan, label)
     return Grid(aligned.data.shape, aligned.affine).to_canonical(aligned.data)
-
-
-def _by_key(path: Path) -> dict[str, Path]:
-    found: dict[str, Path] = {}
-    for file in find_scans(path):
-        key = case_key(file)
-        if key in found:
-            raise InputError(f"{path}: {found[key].name} and {file.name} are one case by their names; keep one")
-        found[key] = file
-    return found
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from medups.networks.deep_heads import DeepHeads
 from medups.networks.guided_step import GuidedStep, Join, step_upsampler
 from medups.ops.grid import resize_linear
 from medups.upsamplers.parts import conv
@@ -54,11 +55,10 @@ class PyramidDecoder(nn.Module, ABC):
             raise ValueError(f"{name}: join must be 'concat' or 'add', got {join!r}")
         self.spatial_dims, self.in_channels, self.width = spatial_dims, tuple(in_channels), width
         self.upsampler, self.options, self.join = upsampler, dict(upsampler_options or {}), join
-        self.deep_supervision = deep_supervision
         self.finest = conv(self.spatial_dims, in_channels[0], width)
         self.head = conv(self.spatial_dims, width, out_channels)
         levels = len(in_channels) - 1 if deep_supervision else 0
-        self.deep_heads = nn.ModuleList(conv(self.spatial_dims, width, out_channels) for _ in range(levels))
+        self.deep_heads = DeepHeads(self.spatial_dims, [width] * levels, out_channels)
         self.make_steps()
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor | list[Tensor]:
@@ -67,10 +67,8 @@ class PyramidDecoder(nn.Module, ABC):
             raise ValueError(f"{type(self).__name__}: made for {len(self.in_channels)} maps, got {len(maps)}")
         fused, deeper = self.decode(maps)
         size = tuple(maps[0].shape[2:] if size is None else size)
-        logits = resize_linear(self.head(fused), size)
-        if not (self.deep_supervision and self.training):
-            return logits
-        return [logits, *(head(x) for head, x in zip(self.deep_heads, deeper, strict=True))]
+        logits: Tensor | list[Tensor] = self.deep_heads(resize_linear(self.head(fused), size), deeper)
+        return logits
 
     @abstractmethod
     def make_steps(self) -> None:

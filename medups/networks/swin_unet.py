@@ -10,6 +10,7 @@ import torch
 from monai.networks.nets.swin_unetr import BasicLayer
 from torch import Tensor, nn
 
+from medups.networks.deep_heads import DeepHeads
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu, step_upsampler
 from medups.networks.image_size import checked_size, three_channels
 from medups.upsamplers import Upsampled, upsampler_class
@@ -101,7 +102,7 @@ class SwinUNet(nn.Module):
         self.last = _last_step(channels[0], last, options)
         self.head = nn.Conv2d(channels[0], out_channels, 1, bias=False)
         coarser = channels[:-1] if deep_supervision else []
-        self.deep_heads = nn.ModuleList(nn.Conv2d(width, out_channels, 1) for width in coarser)
+        self.deep_heads = DeepHeads(2, coarser, out_channels)
         for step in (*self.steps, self.last):
             step.project.apply(_init)
             step.fuse.apply(_init)
@@ -120,10 +121,8 @@ class SwinUNet(nn.Module):
             x = step(x, skip)
             maps.insert(0, x)
         guide = None if self.image_guide is None else self.image_guide(image)
-        logits = self.head(self.last(self.norm_up(x), guide))
-        if not (self.training and self.deep_heads):
-            return logits
-        return [logits, *(head(one) for head, one in zip(self.deep_heads, maps, strict=True))]
+        logits: Tensor | list[Tensor] = self.deep_heads(self.head(self.last(self.norm_up(x), guide)), maps)
+        return logits
 
 
 class ChannelNorm(nn.LayerNorm):

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medups.networks.deep_heads import DeepHeads
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu, step_upsampler
 from medups.networks.image_size import checked_size, three_channels
 from medups.networks.resnet_v2 import ResNetV2
@@ -105,7 +106,7 @@ class TransUNet(nn.Module):
         )
         self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
         coarser = size.decoder_channels[-2::-1] if deep_supervision else ()
-        self.deep_heads = nn.ModuleList(nn.Conv2d(channels, out_channels, 1) for channels in coarser)
+        self.deep_heads = DeepHeads(2, coarser, out_channels)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
         deep, skips = three_channels("TransUNet", image, self.in_channels, self.img_size), [None] * 3
@@ -115,10 +116,8 @@ class TransUNet(nn.Module):
         tokens = self.transformer(embedded.flatten(2).transpose(1, 2))
         deep = self.bridge(tokens.transpose(1, 2).unflatten(2, embedded.shape[2:]))
         finest, *coarser = reversed(self.decoder(deep, skips, image))
-        logits = self.head(finest)
-        if not (self.training and self.deep_heads):
-            return logits
-        return [logits, *(head(x) for head, x in zip(self.deep_heads, coarser, strict=True))]
+        logits: Tensor | list[Tensor] = self.deep_heads(self.head(finest), coarser)
+        return logits
 
 
 class Decoder(nn.Module):

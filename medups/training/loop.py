@@ -115,7 +115,6 @@ def train(
         NonFiniteLossError: the loss of a step is not finite. CheckpointError: a full disk. DataWorkerError: a sample
             could not be made.
     """
-    order = Order(range(plan.steps), plan.batch_size, plan.accumulate, fabric.global_rank, fabric.world_size)
     rates = [group["lr"] for group in optimizer.param_groups]
     precision: Any = fabric.strategy.precision
     average = None
@@ -151,11 +150,12 @@ def train(
             "identity": dict(identity),
         }
 
-    order.steps = range(start, start if finished else plan.steps)
+    steps = range(start, start if finished else plan.steps)
+    order = Order(steps, plan.batch_size, plan.accumulate, fabric.global_rank, fabric.world_size)
     source = batches(fabric, stream, order, plan.workers)
     began = saved = time.perf_counter()
     waited = 0.0
-    for step in order.steps:
+    for step in steps:
         network.train()
         rate = rate_at(step, plan)
         for group, base in zip(optimizer.param_groups, rates, strict=True):
@@ -194,15 +194,15 @@ def train(
         validating = finished or (step + 1) % plan.validate_every == 0
         if validating:
             score = hooks.validate(validated.eval(), step + 1)
-            better = score is not None and score > best_score
-            stale = 0 if better else stale + 1
-            if plan.patience is not None and score is not None and stale >= plan.patience and not finished:
-                finished = True
-                hooks.log(f"stopped after step {step + 1}: no better score in {stale} validations")
-            if score is not None and better:
-                best_score = score
-                if fabric.is_global_zero:
-                    save_checkpoint(folder / BEST, content(step + 1))
+            if score is not None:
+                stale = 0 if score > best_score else stale + 1
+                if plan.patience is not None and stale >= plan.patience and not finished:
+                    finished = True
+                    hooks.log(f"stopped after step {step + 1}: no better score in {stale} validations")
+                if score > best_score:
+                    best_score = score
+                    if fabric.is_global_zero:
+                        save_checkpoint(folder / BEST, content(step + 1))
         if fabric.is_global_zero and (validating or time.perf_counter() - saved > plan.save_seconds):
             keep_last(folder, content(step + 1))
             saved = time.perf_counter()

@@ -24,17 +24,21 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
         InputError: a device or precision that is not there.
     """
     devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
-    single = devices in (1, "1") and nodes == 1
     try:
         return Fabric(
             accelerator=str(training["accelerator"]),
             devices=devices,
             num_nodes=nodes,
-            strategy="auto" if single else "ddp",
+            strategy="auto" if is_single(devices, nodes) else "ddp",
             precision=training["precision"],
         )
     except (ValueError, RuntimeError) as error:  # Fabric's own words say what is not there
         raise InputError(f"training.accelerator, devices or precision: {error}") from error
+
+
+def is_single(devices: int | str, nodes: int) -> bool:
+    """Is that one process?"""
+    return devices in (1, "1") and nodes == 1
 
 
 def is_begun() -> bool:

@@ -21,11 +21,10 @@ from typing import Any
 import numpy as np
 import torch
 from machine import Machine, take_turns
-from monai.transforms import Compose
 from scipy import ndimage
 
+from medups.bundle.train import sample_transform
 from medups.cli.settings import compose
-from medups.config import build
 from medups.data.cache import CachedCase, cached
 from medups.data.labels import label_set
 from medups.data.layouts.synapse import synapse
@@ -63,10 +62,7 @@ def write_slices(case: CachedCase, folder: Path) -> list[Path]:
 
 
 def stream(source: Source, *overrides: str) -> SampleStream:
-    config = compose(["data.root=.", *overrides])
-    augmentation = config["training"]["augmentation"][config["network"]["sampling"]]
-    specs = (*config["preprocessing"], *config["network"]["sample_transforms"], *augmentation)
-    return SampleStream(source, Compose([build(spec) for spec in specs]), 0, 2**31)
+    return SampleStream(source, sample_transform(compose(["data.root=.", *overrides])), 0, 2**31)
 
 
 def taking(samples: SampleStream, size: int) -> Callable[[], object]:

@@ -42,7 +42,6 @@ def _case(entry: object, source: Path) -> Case:
         raise InputError(f"{source}: {files['image']} are several images of one case; networks here take one")
     image, label = (source.parent / str(files[key]) if files.get(key) else None for key in ("image", "label"))
     assert image is not None
-    for path in (image, label):
-        if path is not None and not path.exists():
-            raise InputError(f"{source}: no such file {path}, which it lists")
-    return Case(case_name(image), image, label)
+    case = Case(case_name(image), image, label)
+    case.require_files(str(source))
+    return case

@@ -20,8 +20,6 @@ def listed(config: Mapping[str, Any]) -> Listing:
                 f"data.cases: each case needs name, image and label; {dict(entry)} lacks {sorted(missing)}"
             )
         case = Case(str(entry["name"]), Path(str(entry["image"])), Path(str(entry["label"])))
-        for path in (case.image, Path(str(entry["label"]))):
-            if not path.exists():
-                raise InputError(f"data.cases: {case.name}: no such file {path}")
+        case.require_files(f"data.cases: {case.name}")
         cases[case.name] = case
     return Listing(cases)

@@ -14,8 +14,8 @@ from medups.files import read_json
 
 
 def nnunet(config: Mapping[str, Any]) -> Listing:
-    """A ``DatasetXXX_Name`` folder of one channel; ``imagesTs`` are the test cases, with masks where ``labelsTs`` has
-    them."""
+    """A folder of one channel, as ``Dataset007_Pancreas``; ``imagesTs`` are the test cases, with masks where
+    ``labelsTs`` has them."""
     root = Path(str(config["root"]))
     about = read_json(root / "dataset.json")
     if not isinstance(about, dict) or "labels" not in about:
@@ -25,16 +25,16 @@ def nnunet(config: Mapping[str, Any]) -> Listing:
         raise InputError(
             f"{root}: {len(channels)} channels ({', '.join(map(str, channels.values()))}); one is read here"
         )
-    train = pair_up(_images(root / "imagesTr"), _masks(root / "labelsTr"), root)
-    masks = _masks(root / "labelsTs")
+    train = pair_up(_images(root / "imagesTr"), _files(root / "labelsTr"), root)
+    masks = _files(root / "labelsTs")
     test = {name: Case(name, path, masks.get(name)) for name, path in _images(root / "imagesTs").items()}
     split = {"train": list(train), "test": list(test)}
     return Listing({**train, **test}, LabelSet.of_json(about, root / "dataset.json"), split)
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    return {re.sub(r"_0000$", "", name): path for name, path in _masks(folder).items()}
+    return {re.sub(r"_0000$", "", name): path for name, path in _files(folder).items()}
 
 
-def _masks(folder: Path) -> dict[str, Path]:
+def _files(folder: Path) -> dict[str, Path]:
     return {case_name(path): path for path in sorted(folder.glob("*.nii*"))}

@@ -32,7 +32,7 @@ def transunet(config: Mapping[str, Any]) -> Listing:
                 f"{root}: {len(missing)} entries of {name} are missing, {missing[0]} first; get them again"
             )
     train = [_slices(root / "train_npz", name) for name in sorted({_case_of(name, root) for name in slices})]
-    test = [Case(case_key(path), path, path) for _, path in sorted(volumes.items())]
+    test = [Case(case_key(path), path, path) for path in sorted(volumes.values())]
     split = {"train": [case.name for case in train], "test": [case.name for case in test]}
     return Listing({case.name: case for case in (*test, *train)}, label_set("synapse8"), split)
 
