@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from medups.bundle.records import Display
-from medups.bundle.train import make_plan, prepare, source_of
+from medups.bundle.train import make_plan, prepare
 from medups.data.sampling import SampleStream
 from medups.training.batches import Batch, batches
 from medups.training.objective import objective
@@ -24,12 +24,11 @@ def profile_run(config: Mapping[str, Any], display: Display) -> dict[str, float]
     fabric = make_fabric(config["training"])
     fabric.launch()
     run = prepare(config, display)
-    source = source_of(run)
-    plan = make_plan(config["training"], len(source))
+    plan = make_plan(config["training"], len(run.source))
     workers = max(1, plan.workers)
     ahead, steps = 2 * workers, max(_STEPS, 4 * workers)  # so many batches lie ready when the clock starts
     length = (ahead + steps) * plan.batch_size
-    stream = SampleStream(source, run.transform, int(config["seed"]), length)
+    stream = SampleStream(run.source, run.transform, int(config["seed"]), length)
     loss = objective(run.loss)
     network, optimizer = fabric.setup(run.model.network.train(), run.optimizer)
 

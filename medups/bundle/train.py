@@ -16,12 +16,13 @@ from torch import nn
 
 from medups.bundle.model import Model, define, load_bundle, make_model, write_bundle
 from medups.bundle.records import Display, Records, records
+from medups.bundle.samples import open_source, sample_transforms
 from medups.config import build
 from medups.data.cache import CachedCase, read_cases
 from medups.data.cases import Case
 from medups.data.dataset import open_dataset
 from medups.data.labels import label_set
-from medups.data.sampling import Patches, SampleStream, Slices, Source
+from medups.data.sampling import SampleStream, Source
 from medups.errors import InputError
 from medups.files import require_writable, write_json
 from medups.metrics import dice
@@ -44,6 +45,7 @@ class Run:
 
     config: Mapping[str, Any]
     model: Model
+    source: Source
     transform: Compose
     loss: nn.Module
     optimizer: torch.optim.Optimizer
@@ -71,7 +73,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
     done, finished = _progress(folder / "checkpoints", identity)
     fabric = make_fabric(config["training"])
     run = prepare(config, display)
-    plan = make_plan(config["training"], len(source_of(run)))
+    plan = make_plan(config["training"], len(run.source))
     bundle = folder / "bundle"
     if finished and (bundle / "models" / "model.pt").is_file():
         load_bundle(bundle)
@@ -110,7 +112,7 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
     weights = _start_from(model.network, config["weights"])
     if network["sampling"] == "slices":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
-    transform = sample_transform(config)
+    transforms = sample_transforms(config)
     loss = build(config["training"]["loss"], "training.loss")
     optimizer = _optimizer(model.network, config["training"])
 
@@ -119,7 +121,8 @@ def prepare(config: Mapping[str, Any], display: Display) -> Run:
         return list(display.track(stored, f"reading {part} cases", len(cases)))
 
     train, val = read("train", dataset.train), read("val", dataset.val)
-    return Run(config, model, transform, loss, optimizer, train, val, weights)
+    source = open_source(config, transforms, train, display)
+    return Run(config, model, source, transforms.each, loss, optimizer, train, val, weights)
 
 
 def network_spec(module: Mapping[str, Any], upsampler: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -192,7 +195,7 @@ def _fit(
     done: int,
 ) -> dict[str, Any]:
     model, seed = run.model, int(run.config["seed"])
-    stream = SampleStream(source_of(run), run.transform, seed, plan.steps * plan.batch_size)
+    stream = SampleStream(run.source, run.transform, seed, plan.steps * plan.batch_size)
     parameters = sum(parameter.numel() for parameter in model.network.parameters())
     places = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
     kept.log(f"{run.config['name']}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {places}")
@@ -251,23 +254,6 @@ def _validate(run: Run, network: nn.Module, fabric: Fabric, kept: Records, step:
             kept.picture("val/overlay", picture, step)
     found = {organ: [score for part in gathered_objects(own) for score in part[organ]] for organ in own}
     return {organ: float(np.mean(scores)) for organ, scores in found.items() if scores}
-
-
-def source_of(run: Run) -> Source:
-    """Where the samples of ``run`` come from."""
-    network = run.config["network"]
-    if network["sampling"] == "slices":
-        return Slices(run.train, float(run.config["training"]["balanced"]))
-    return Patches(run.train, network["inferer"]["roi_size"], int(network["patches_per_case"]))
-
-
-def sample_transform(config: Mapping[str, Any]) -> Compose:
-    """What is done to every sample: preprocessing, what the network needs, and augmentation."""
-    sampling, augmentation = config["network"]["sampling"], config["training"]["augmentation"]
-    if sampling not in augmentation:
-        raise InputError(f"network.sampling must be one of {', '.join(augmentation)}, got {sampling!r}")
-    specs = *config["preprocessing"], *config["network"]["sample_transforms"], *augmentation[sampling]
-    return Compose([build(spec) for spec in specs])
 
 
 def _identity(config: Mapping[str, Any]) -> dict[str, Any]:

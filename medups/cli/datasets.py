@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.bundle.samples import open_source, sample_transforms
 from medups.cli.display import Terminal
 from medups.cli.settings import compose
 from medups.data.cache import read_cases
@@ -28,6 +29,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
     data, spacing = config["data"], config["network"]["spacing"]
     dataset, target = open_dataset(data), label_set(str(config["label_set"]))
     dataset.require_organs(target)
+    transforms = sample_transforms(config)
     parts = {name: part for part, names in dataset.names.items() for name in names}
     cases = [*dataset.train, *dataset.val, *dataset.test]
     trained = [*dataset.train, *dataset.val]
@@ -45,7 +47,8 @@ def prepare(overrides: Sequence[str], output: str) -> None:
         if problems:
             raise InputError(f"{len(problems)} problems in {len(cases)} cases, listed above")
         stored = read_cases(trained, data["cache"], dataset.labels, target, spacing)
-        list(terminal.track(stored, "writing the cache", len(trained)))
+        read = list(terminal.track(stored, "writing the cache", len(trained)))
+        open_source(config, transforms, read[: len(dataset.train)], terminal)
         write_cases(folder / "cases.csv", facts, parts)
         print_statistics(facts, terminal.console)
         terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {data['cache']}")

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 import torch
-from monai.data import get_track_meta, set_track_meta
 from monai.transforms import Compose, Randomizable
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medups.data.cache import CachedCase
+from medups.data.cache import CachedCase, StoredCase, as_sample
+from medups.data.transforms import without_history
 
 Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 
@@ -44,7 +43,7 @@ class Slices:
         balanced: share of samples that are taken instead from the slices of one organ, every organ as often.
     """
 
-    def __init__(self, cases: Sequence[CachedCase], balanced: float = 0) -> None:
+    def __init__(self, cases: Sequence[StoredCase], balanced: float = 0) -> None:
         self.cases = cases
         self.balanced = balanced
         self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
@@ -157,12 +156,8 @@ class SampleStream(Dataset[dict[str, Tensor]]):
     def _sample(self, n: int) -> dict[str, Tensor]:
         image, label = self.source.read(n, self.seed)
         _draw_from(self.transform, np.random.RandomState(np.random.PCG64([self.seed, n, 3])))
-        arrays = {
-            "image": torch.from_numpy(image.astype(np.float32, copy=False))[None],
-            "label": torch.from_numpy(label)[None],
-        }
-        with _no_history():
-            sample: Any = self.transform(arrays)
+        with without_history():
+            sample: Any = self.transform(as_sample(image, label))
         return {
             "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
             "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
@@ -177,17 +172,6 @@ def _draw_from(transform: object, numbers: np.random.RandomState) -> None:
             _draw_from(inner, numbers)
     elif isinstance(transform, Randomizable):
         transform.set_random_state(state=numbers)
-
-
-@contextmanager
-def _no_history() -> Iterator[None]:
-    """MONAI notes in each tensor what was done to it, which takes longer than doing it; nobody asks here."""
-    tracked = get_track_meta()
-    set_track_meta(False)
-    try:
-        yield
-    finally:
-        set_track_meta(tracked)
 
 
 def generator(seed: int, n: int, stream: int) -> Generator:

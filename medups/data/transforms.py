@@ -1,14 +1,16 @@
-"""MONAI dict transforms that MONAI does not have."""
+"""MONAI dict transforms that MONAI does not have, and how they are run."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
+from monai.data import get_track_meta, set_track_meta
 from monai.transforms import MapTransform
 from numpy.typing import NDArray
 from scipy import ndimage
@@ -38,6 +40,17 @@ def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
     zoomed = pixels.take(rows, 0).take(columns, 1)
     zoomed[rows < 0], zoomed[:, columns < 0] = 0, 0
     return zoomed
+
+
+@contextmanager
+def without_history() -> Iterator[None]:
+    """MONAI notes in each tensor what was done to it, which takes longer than doing it; nobody asks here."""
+    tracked = get_track_meta()
+    set_track_meta(False)
+    try:
+        yield
+    finally:
+        set_track_meta(tracked)
 
 
 @lru_cache(maxsize=64)

@@ -23,13 +23,14 @@ import torch
 from machine import Machine, take_turns
 from scipy import ndimage
 
-from medups.bundle.train import sample_transform
+from medups.bundle.samples import open_source, sample_transforms
+from medups.cli.display import Terminal
 from medups.cli.settings import compose
 from medups.data.cache import CachedCase, cached
 from medups.data.labels import label_set
 from medups.data.layouts.synapse import synapse
 from medups.data.phantom import write_phantoms
-from medups.data.sampling import Patches, SampleStream, Slices, Source
+from medups.data.sampling import SampleStream
 
 _CASES, _SLICES, _PIXELS, _GOAL, _PATCH = 2, 32, 512, 224, 96
 _SAMPLES = {"slices": 24, "patches": 4}
@@ -61,8 +62,10 @@ def write_slices(case: CachedCase, folder: Path) -> list[Path]:
     return files
 
 
-def stream(source: Source, *overrides: str) -> SampleStream:
-    return SampleStream(source, sample_transform(compose(["data.root=.", *overrides])), 0, 2**31)
+def stream(cases: list[CachedCase], *overrides: str) -> SampleStream:
+    config = compose(["data.root=.", *overrides])
+    transforms = sample_transforms(config)
+    return SampleStream(open_source(config, transforms, cases, Terminal()), transforms.each, 0, 2**31)
 
 
 def taking(samples: SampleStream, size: int) -> Callable[[], object]:
@@ -84,11 +87,11 @@ def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
     ]
     files = [file for case in cases for file in write_slices(case, folder)]
     rng, size = np.random.default_rng(0), _SAMPLES["slices"]
-    volumes = stream(Patches(cases, (min(_PATCH, _SLICES), _PATCH, _PATCH)), "network=unet_3d")
+    patch = f"network.inferer.roi_size=[{min(_PATCH, _SLICES)},{_PATCH},{_PATCH}]"
     works = {
         "published, slices": lambda: [published(files, rng) for _ in range(size)],
-        "cache, slices": taking(stream(Slices(cases)), size),
-        "cache, patches": taking(volumes, _SAMPLES["patches"]),
+        "cache, slices": taking(stream(cases), size),
+        "cache, patches": taking(stream(cases, "network=unet_3d", patch), _SAMPLES["patches"]),
     }
     taken = take_turns(works, "cpu", repeats)
     before = own_bytes()

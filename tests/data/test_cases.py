@@ -12,8 +12,10 @@ from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from scipy import ndimage
 from torch.utils.data import DataLoader
 
+from medups.bundle.samples import open_source, sample_transforms
+from medups.cli.display import Terminal
 from medups.cli.settings import compose
-from medups.data.cache import cached
+from medups.data.cache import cached, prepared, read_cases
 from medups.data.cases import case_key
 from medups.data.dataset import fold_of, open_dataset
 from medups.data.labels import label_set
@@ -222,6 +224,34 @@ def test_sample_n_depends_on_seed_and_n_only(case, kind):
     assert torch.equal(loaded, torch.stack([sample["image"] for sample in expected]))
     other = stream(source(), seed=1)
     assert not all(torch.equal(other[n]["image"], expected[n]["image"]) for n in range(8))
+
+
+def test_slices_made_ready_once_are_those_made_each_time(phantoms, tmp_path):
+    """Here of the published recipe: scaled and resized in the cache, then turned; against all of it every time."""
+    config = compose([f"data.root={phantoms}", "network.size=96", "training.balanced=0.5"])
+    transforms = sample_transforms(config)
+    assert [spec["_target_"].split(".")[-1] for spec in transforms.specs] == ["ScaleIntensityRanged", "ZoomSliced"]
+    cases = list(read_cases(synapse_cases(phantoms).values(), tmp_path, BTCV, SYNAPSE))
+    ready = SampleStream(open_source(config, transforms, cases, Terminal()), transforms.each, 0, 64)
+    whole = Compose([*transforms.once.transforms, *transforms.each.transforms])
+    fresh = SampleStream(Slices(cases, balanced=0.5), whole, 0, 64)
+    for n in range(64):
+        for key in ("image", "label"):
+            assert torch.equal(ready[n][key], fresh[n][key])
+
+
+def test_slices_are_made_ready_once(case):
+    calls = []
+
+    def double(sample):
+        calls.append(sample)
+        return {**sample, "image": 2 * sample["image"]}
+
+    spec = [{"_target_": "double"}]
+    for _ in range(2):
+        np.testing.assert_array_equal(prepared(case, Compose([double]), spec).image[:], 2.0 * case.image[:])
+        assert len(calls) == case.image.shape[0]
+    np.testing.assert_array_equal(prepared(case, Compose([]), [{"_target_": "nothing"}]).image[:], case.image[:])
 
 
 def test_an_epoch_sees_every_slice_once(case):
