@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -159,6 +165,31 @@ def test_upsamplers(name):
             torch.testing.assert_close(found, up(tensors[0], guide).x, rtol=0, atol=1e-10)
         return
     compare(run, *tensors, tolerance=1e-9)
+
+
+COMPILED = [
+    (90, ["bfloat16"]),
+    pytest.param(90, ["float16", "float32", "float64"], marks=pytest.mark.full),
+    pytest.param(75, ["float16", "float32"], marks=pytest.mark.full),
+]
+
+
+@pytest.mark.parametrize(("capability", "dtypes"), COMPILED)
+def test_all_kernels_compile(capability, dtypes, tmp_path):
+    """The interpreter takes what the compiler refuses; the compiler needs no GPU."""
+    from medups.ops.gpu.kernels import sampling, taps, window
+
+    environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
+    environment["TRITON_CACHE_DIR"] = str(tmp_path)
+    script = [sys.executable, str(Path(__file__).with_name("compile_kernels.py")), str(capability), *dtypes]
+    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    compiled = {line.split()[0] for line in done.stdout.splitlines()}
+    modules = (sampling, taps, window)
+    kernels = {
+        name for one in modules for name in vars(one) if inspect.isfunction(getattr(getattr(one, name), "fn", None))
+    }
+    assert compiled == {name for name in kernels if not name.startswith("_")}
 
 
 def test_a_backend_that_cannot_run_says_why():

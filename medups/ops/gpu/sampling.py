@@ -23,7 +23,7 @@ def sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
         blocks = Blocks(channels, places)
         kernels.gather_sum[(count * blocks.programs,)](
             x.contiguous(), cells.contiguous(), shares.contiguous(), out, channels, pixels, places,
-            CORNERS=cells.shape[1], ACC=sum_type(x), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+            CORNERS=cells.shape[1], ACC=sum_type(x), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
     return out
 
@@ -41,7 +41,7 @@ def _sample_backward(
         blocks = Blocks(channels, places)
         kernels.share_gradient[(count * blocks.along_x,)](
             x.contiguous(), cells, grad, shares_grad, channels, pixels, places,
-            CORNERS=corners, ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+            CORNERS=corners, ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
     if to_x and grad.numel():
         ordered, order = torch.sort(cells.flatten(1), dim=1, stable=True)
@@ -50,7 +50,7 @@ def _sample_backward(
         blocks = Blocks(channels, pixels)
         kernels.source_gradient[(count * blocks.programs,)](
             grad, start, order, shares.contiguous(), x_grad, channels, pixels, places, corners,
-            ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+            ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
     return x_grad, shares_grad
 

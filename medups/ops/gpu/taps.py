@@ -176,7 +176,7 @@ def weighted_sum(source: Tensor, weights: Tensor, log_sums: Tensor, taps: Taps, 
     kernels.weighted_sum[(batch * groups * size[0] * size[1] * blocks.programs,)](
         small, given, large, log_sums, *(axis.index for axis in axes), *(axis.fraction for axis in axes),
         channels, groups, *size, *small.stride(), *given.stride(), *large.stride(),
-        **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+        **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out
 
@@ -192,7 +192,7 @@ def dot_products(source: Tensor, values: Tensor, taps: Taps) -> Tensor:
         blocks = Blocks(channels, size[2])
         kernels.dot_products[(batch * groups * size[0] * size[1] * blocks.along_x,)](
             small, large, out, *(axis.index for axis in axes), channels, groups, *size, *small.stride(),
-            *large.stride(), *counts, ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+            *large.stride(), *counts, ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
     return out
 
@@ -210,7 +210,7 @@ def spread_taps(values: Tensor, weights: Tensor, log_sums: Tensor, source: Tenso
         large, given, log_sums, small, *(axis.start for axis in axes), *(axis.tap for axis in axes),
         *(axis.pixel for axis in axes), *(axis.fraction for axis in axes), channels, groups, *size,
         *large.shape[3:], *large.stride(), *given.stride(),
-        **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x,
+        **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out
 
@@ -227,7 +227,7 @@ def _weight_gradient(
     blocks = Blocks(1, size[2])
     kernels.weight_gradient[(batch * groups * size[0] * size[1] * blocks.along_x,)](
         dots, given, log_sums, out, *(axis.fraction for axis in axes), groups, *size, *given.stride(),
-        **_weighting(axes, softmax), ACC=sum_type(dots), BLOCK_X=blocks.x,
+        **_weighting(axes, softmax), ACC=sum_type(dots), BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out
 

@@ -118,7 +118,7 @@ def dot_products(
     wide_x = x.to(tl.int64)
     source += b * sb + g * sg
     values += b * vb + g * vg + z * vz + y * vy + (wide_x * vx)[None, :]
-    plane = n_z.to(tl.int64) * n_y * n_x
+    plane = tl.cast(n_z, tl.int64) * n_y * n_x
     write = out + (b * groups + g) * (TZ * TY * TX) * plane + (z * n_y + y) * n_x + wide_x
     for jz in range(TZ):
         at_z = tl.load(index_z + jz * n_z + z).to(tl.int64)
@@ -148,7 +148,7 @@ def weight_gradient(
     b, g, z, y, _, x = _tile(1, groups, n_z, n_y, n_x, 1, BLOCK_X)
     mask = x < n_x
     wide_x = x.to(tl.int64)
-    plane = n_z.to(tl.int64) * n_y * n_x
+    plane = tl.cast(n_z, tl.int64) * n_y * n_x
     row = (z * n_y + y) * n_x + wide_x
     TZ: tl.constexpr = KZ + (CORNERS > 4)
     TY: tl.constexpr = KY + (CORNERS > 1)
