@@ -73,7 +73,8 @@ def rivals(folder: Path, channels: int, ratio: int, x: Tensor, guide: Tensor) ->
             try:
                 theirs = published.make(_import(path), channels, ratio).to(x.device, x.dtype)
                 rival = Rival(theirs, published.call)
-                found = rival(x, guide)
+                with torch.no_grad():
+                    found = rival(x, guide)
             except Exception as error:  # whatever code of others raises here only means that it is left out
                 print(f"{path} is left out: {type(error).__name__}: {error}")
                 continue
@@ -86,7 +87,8 @@ def rivals(folder: Path, channels: int, ratio: int, x: Tensor, guide: Tensor) ->
                 **published.options,
             ).to(x.device, x.dtype)
             load_published(ours, theirs.state_dict(), layout=published.method)
-            expected = ours(x, guide)
+            with torch.no_grad():
+                expected = ours(x, guide)
             for one, other in zip(found, expected, strict=True):
                 apart = float((one - other).abs().max() / other.abs().max())
                 if apart > _AGREE:
