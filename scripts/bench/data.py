@@ -99,9 +99,8 @@ def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
     grown = own_bytes() - before
     raw = sum(np.asarray(case.image).nbytes + np.asarray(case.label).nbytes for case in cases)
     stored = sum(file.stat().st_size for file in (folder / "cache").rglob("*.b2nd"))
-    print(
-        f"cache: {stored / raw:.2f} of its arrays' bytes; memory grew by {grown / 2**20:.1f} MiB over {repeats} turns"
-    )
+    print(f"cache, ready slices included: {stored / raw:.2f} of the volumes' bytes")
+    print(f"memory grew by {grown / 2**20:.1f} MiB over {repeats} turns")
     records = []
     for name, seconds in taken.items():
         made = _SAMPLES[name.split(", ")[1]]
