@@ -52,7 +52,7 @@ def kernel_logits(
     )
     if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
         hidden = F.relu(F.linear(F.relu(rows - F.linear(queries, centre)), mix, mix_bias))
-        normed = F.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
+        normed = torch.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
         out = F.linear(normed.transpose(1, 2), weight, bias)
     else:
         tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias

@@ -18,7 +18,15 @@ from medups.ops.dtypes import wide_dtype
 from medups.ops.grid import CONVS
 from medups.ops.reassemble import Border
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, dividing_groups, odd_kernel, pixel_shuffle, read_nearest, whole_scale
+from medups.upsamplers.parts import (
+    GroupNorm,
+    conv,
+    dividing_groups,
+    odd_kernel,
+    pixel_shuffle,
+    read_nearest,
+    whole_scale,
+)
 
 _CHANNELS_PER_NORM_GROUP = 8
 _SIMILARITY_DILATION = 2
@@ -151,8 +159,8 @@ class OffsetGenerator(nn.Module):
             raise ValueError(
                 f"FreqFusion: compressed_channels must divide by {_CHANNELS_PER_NORM_GROUP}, got {channels}"
             )
-        self.norm_guide = nn.GroupNorm(norm_groups, channels) if norm else nn.Identity()
-        self.norm = nn.GroupNorm(norm_groups, channels) if norm else nn.Identity()
+        self.norm_guide = GroupNorm(norm_groups, channels) if norm else nn.Identity()
+        self.norm = GroupNorm(norm_groups, channels) if norm else nn.Identity()
         self.offset = conv(spatial_dims, width, maps * prod(scale), 3)
         self.scope = conv(spatial_dims, width, maps * prod(scale), 3)
         self.offset_guide = conv(spatial_dims, width, maps, 3)

@@ -21,6 +21,13 @@ def conv(
     return make(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias, groups=groups)
 
 
+class GroupNorm(nn.GroupNorm):
+    """Takes a map of one pixel in a batch of one, too, which torch's refuses however many channels a group has."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
+
+
 def channels_last(x: Tensor) -> Tensor:
     """``x`` with the channels of a pixel side by side: what convolutions of large maps read and write fastest."""
     return x.contiguous(memory_format=_CHANNELS_LAST[x.ndim])

@@ -21,7 +21,7 @@ from medups.ops.paired_difference import key_neighbourhood
 from medups.ops.reassemble import TapMode, nearest_indices
 from medups.ops.similarity import Metric
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import channels_last, conv, odd_kernel
+from medups.upsamplers.parts import GroupNorm, channels_last, conv, odd_kernel
 
 _NORM_GROUPS = 8
 _WIDENING = 4  # hidden channels of a similarity block over its embedding
@@ -37,11 +37,11 @@ class PairedDifference(nn.Module):
         super().__init__()
         hidden = _WIDENING * embed_channels
         self.groups = groups
-        self.norm = nn.GroupNorm(_NORM_GROUPS, embed_channels)
+        self.norm = GroupNorm(_NORM_GROUPS, embed_channels)
         self.weight = nn.Parameter(torch.empty(hidden, embed_channels // groups, *[kernel_size] * spatial_dims))
         self.bias = nn.Parameter(torch.zeros(hidden))
         self.mix = conv(spatial_dims, hidden, hidden, groups=groups)
-        self.mix_norm = nn.GroupNorm(_NORM_GROUPS, hidden)
+        self.mix_norm = GroupNorm(_NORM_GROUPS, hidden)
         self.logits = conv(spatial_dims, hidden, kernel_size**spatial_dims)
         nn.init.kaiming_normal_(self.weight, mode="fan_out", nonlinearity="relu")
 
@@ -122,9 +122,9 @@ class ReSFU(Upsampler):
         self.radius, self.eps, self.subsample = radius, eps, subsample
         self.semantic_alignment, self.detail_alignment = semantic_alignment, detail_alignment
         self.taps: TapMode = "linear" if neighbors == "fine" else "nearest"
-        self.query_norm = nn.GroupNorm(_input_groups(guide_channels), guide_channels)
+        self.query_norm = GroupNorm(_input_groups(guide_channels), guide_channels)
         self.query = conv(spatial_dims, guide_channels, embed_channels)
-        self.key_norm = nn.GroupNorm(_input_groups(in_channels), in_channels)
+        self.key_norm = GroupNorm(_input_groups(in_channels), in_channels)
         self.key = conv(spatial_dims, in_channels, embed_channels)
         self.semantic, self.detail = (
             PairedDifference(spatial_dims, embed_channels, kernel_size, groups)

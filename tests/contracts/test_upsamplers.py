@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
@@ -94,6 +94,8 @@ def test_every_registered_method_is_here():
 
 
 @settings(max_examples=8, deadline=None)
+@example(small=[1, 1, 1], extra=[0, 0, 0], batch=1)
+@example(small=[1, 1, 1], extra=[1, 2, 0], batch=1)
 @given(
     small=st.lists(st.integers(1, 5), min_size=3, max_size=3),
     extra=st.lists(st.integers(0, 7), min_size=3, max_size=3),
