@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import glob
 import gzip
 import io
 import json
 import os
+import shutil
 import tempfile
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from medups.errors import InputError
+
+_ABANDONED_AFTER = 3600.0  # seconds: nothing here is at work that long without writing
 
 
 def configs_dir() -> Path:
@@ -27,6 +32,7 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """Open a file for writing that replaces ``path`` only when all was written and flushed to disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, f".{path.name}.", ".part")
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -38,6 +44,21 @@ def whole_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     except BaseException:
         Path(name).unlink(missing_ok=True)
         raise
+
+
+def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
+    """Remove what killed processes left half-written, an hour ago or more: files and folders of :mod:`tempfile` names.
+
+    What a process is still writing is younger, so that several may write beside each other.
+    """
+    for left in folder.glob(f"{glob.escape(prefix)}????????{glob.escape(suffix)}"):
+        with suppress(OSError):  # another process may have removed it first
+            if time.time() - left.stat().st_mtime < _ABANDONED_AFTER:
+                continue
+            if left.is_dir():
+                shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:

@@ -15,6 +15,8 @@ import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.files import remove_abandoned
+
 _ABOUT = "about.json"
 _BLOCK = (1, 128, 128)  # what is decompressed at once: little is wasted for a slice, nor for a patch
 _CHUNK = (16, 512, 512)
@@ -64,6 +66,7 @@ def open_entry(entry: Path, make: Callable[[Path], Mapping[str, Any]]) -> dict[s
     about = _about(entry)
     if about is None:
         entry.parent.mkdir(parents=True, exist_ok=True)
+        remove_abandoned(entry.parent, f".{entry.name}-")
         aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
         try:
             said = dict(make(aside))

@@ -155,7 +155,8 @@ def works_of(name: str, methods: list[str], device: str, dtype: torch.dtype, aga
 
 def peaks_of(works: Iterator[Work], device: str) -> Iterator[int | None]:
     """The most memory of each pass, the second time it runs."""
-    for _, _, work in works:
+    for case, kind, work in works:
+        print(f"memory: {case.name}, {kind}", flush=True)
         work()
         yield peak_bytes(work, device)
 
@@ -214,7 +215,7 @@ def main() -> None:
     with use_backend(options.backend):
         peaks = []
         for name, dtype in runs:
-            print(f"{name} {dtype}: memory", flush=True)
+            print(f"{name} {str(dtype).removeprefix('torch.')}", flush=True)
             peaks.append(list(peaks_of(works_of(name, *what, dtype, options.against), options.device)))
         keep_freed_memory()
         machine = Machine.measure(options.device)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import time
 
 import nibabel as nib
 import numpy as np
@@ -175,6 +177,24 @@ def test_many_may_build_one_cache(phantoms, tmp_path):
     built = list(in_parallel(lambda case: cached(case, tmp_path, BTCV, SYNAPSE), cases))
     assert [case.name for case in built] == [case.name for case in cases]
     assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(2, False), (0, True)])
+def test_what_a_killed_process_left_goes_when_it_is_old(phantoms, tmp_path, hours, stays):
+    """What is young may be another process at work."""
+
+    def read():
+        return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
+
+    read()
+    (entry,) = tmp_path.iterdir()
+    left = tmp_path / f".{entry.name}-a1b2c3d4"
+    entry.rename(left)
+    then = time.time() - 3600 * hours
+    os.utime(left, (then, then))
+    read()
+    assert left.exists() == stays
+    assert entry.exists()
 
 
 def test_parallel_work_stops_at_an_error():

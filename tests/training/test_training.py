@@ -6,6 +6,7 @@ import errno
 import math
 import os
 import signal
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -340,3 +341,15 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
         save_checkpoint(path, {"step": lambda: 2})
     assert load_checkpoint(path) == {"step": 1}
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_half_a_checkpoint_of_a_killed_process_goes(tmp_path):
+    """A file that is like it, but the user's, stays, and so does one that may still be written."""
+    hour_ago = time.time() - 3600
+    for name in (".last.pt.a1b2c3d4.part", ".last.pt.mine.part", ".last.pt.old"):
+        (tmp_path / name).write_bytes(b"half")
+        os.utime(tmp_path / name, (hour_ago, hour_ago))
+    (tmp_path / ".last.pt.e5f6a7b8.part").write_bytes(b"half")
+    save_checkpoint(tmp_path / "last.pt", {"step": 1})
+    left = sorted(p.name for p in tmp_path.iterdir())
+    assert left == [".last.pt.e5f6a7b8.part", ".last.pt.mine.part", ".last.pt.old", "last.pt"]
