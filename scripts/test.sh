@@ -8,6 +8,8 @@ if [ "${1:-}" = --full ]; then
 fi
 source "$(dirname "$0")/environment.sh"
 
+export OMP_NUM_THREADS=1 # a core for each of two workers: threads of both on the same cores wait for each other
+
 ruff check .
 ruff format --check .
 mypy

@@ -9,7 +9,6 @@ from typing import Any
 from medups.bundle.records import Display
 from medups.bundle.train import prepare
 from medups.data.canonical import Grid
-from medups.data.cases import case_name
 from medups.data.dataset import open_dataset
 from medups.data.labels import write_beside
 from medups.data.nifti import write_nifti
@@ -21,14 +20,17 @@ from medups.training.voxel_classifier import VoxelClassifier
 def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) -> None:
     """Fit the baseline to the training cases of ``config`` and write its masks of the test cases to ``folder``."""
     require_writable(folder)
-    run = prepare(config, display)
+    dataset = open_dataset(config["data"])
+    test = dataset.test
+    for case in display.track(test, "checking scans", len(test)):
+        read_scan(case.image)
+    run = prepare(config, dataset, display)
     classes = max(run.model.labels.organs) + 1
     classifier = VoxelClassifier.fit(run.train, classes, int(config["seed"]))
-    test = open_dataset(config["data"]).test
     for case in display.track(test, "baseline masks", len(test)):
         scan = read_scan(case.image)
         grid = Grid(scan.data.shape, scan.affine)
         labels = grid.to_file(classifier.predict(grid.to_canonical(scan.data)))
-        mask = folder / f"{case_name(case.image)}.nii.gz"
+        mask = folder / f"{case.name}.nii.gz"
         write_beside(mask, run.model.labels)
         write_nifti(mask, labels, scan.affine)

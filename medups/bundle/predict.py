@@ -53,9 +53,10 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
         require_writable(output.parent)
         if output.is_dir():
             raise InputError(f"{output}: is a folder; give a file name")
-        return [Job(scans[0], output)]
-    require_writable(output)
-    jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
+        jobs = [Job(scans[0], output)]
+    else:
+        require_writable(output)
+        jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
     names = [job.mask.name for job in jobs]
     twice = {name for name in names if names.count(name) > 1}
     if twice:

@@ -10,6 +10,7 @@ import torch
 
 from medups.bundle.records import Display
 from medups.bundle.train import make_plan, prepare
+from medups.data.dataset import open_dataset
 from medups.data.sampling import SampleStream
 from medups.training.batches import Batch, batches
 from medups.training.objective import objective
@@ -23,7 +24,7 @@ def profile_run(config: Mapping[str, Any], display: Display) -> dict[str, float]
     and again (``network``), and of both together (``training``). Nothing is written but the cache."""
     fabric = make_fabric(config["training"])
     fabric.launch()
-    run = prepare(config, display)
+    run = prepare(config, open_dataset(config["data"]), display)
     plan = make_plan(config["training"], len(run.source))
     workers = max(1, plan.workers)
     ahead, steps = 2 * workers, max(_STEPS, 4 * workers)  # so many batches lie ready when the clock starts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -20,7 +21,7 @@ from medups.bundle.samples import open_source, sample_transforms
 from medups.config import build
 from medups.data.cache import CachedCase, read_cases
 from medups.data.cases import Case
-from medups.data.dataset import open_dataset
+from medups.data.dataset import Dataset, open_dataset
 from medups.data.labels import label_set
 from medups.data.sampling import SampleStream, Source
 from medups.errors import InputError
@@ -32,7 +33,7 @@ from medups.training.footprint import footprint
 from medups.training.groups import parameter_groups
 from medups.training.loop import Hooks, Plan, Schedule, train
 from medups.training.objective import objective
-from medups.training.ranks import gathered_objects, make_fabric
+from medups.training.ranks import gathered_objects, make_fabric, share_of
 from medups.weights import LoadReport, load_published
 
 _MAY_CHANGE = ("accelerator", "devices", "num_nodes", "workers", "save_seconds")
@@ -69,10 +70,11 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
     """
     folder = Path(str(config["output"]))
     require_writable(folder)
-    identity = _identity(config)
+    dataset = open_dataset(config["data"])
+    identity = _identity(config, dataset)
     done, finished = _progress(folder / "checkpoints", identity)
     fabric = make_fabric(config["training"])
-    run = prepare(config, display)
+    run = prepare(config, dataset, display)
     plan = make_plan(config["training"], len(run.source))
     bundle = folder / "bundle"
     if finished and (bundle / "models" / "model.pt").is_file():
@@ -80,6 +82,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
         display.log(f"{folder}: this run is finished after {done} steps; choose another output to train again")
         return bundle
     fabric.launch()
+    share_of(plan.batch_size, plan.accumulate, fabric.world_size)
     with records(folder, display, fabric.is_global_zero) as kept:
         if fabric.is_global_zero:
             write_json(folder / "config.json", dict(config))
@@ -94,10 +97,10 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
     return bundle
 
 
-def prepare(config: Mapping[str, Any], display: Display) -> Run:
+def prepare(config: Mapping[str, Any], dataset: Dataset, display: Display) -> Run:
     """Check the configuration, build the untrained model from the seed, and read the cases into the cache."""
     data, network = config["data"], config["network"]
-    target, dataset = label_set(str(config["label_set"])), open_dataset(data)
+    target = label_set(str(config["label_set"]))
     dataset.require_organs(target)
     definition = define(
         network_spec(network["module"], config["upsampler"]),
@@ -145,6 +148,8 @@ def _optimizer(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.O
         decay_all=bool(training["decay_all"]),
         upsampler_rate=float(training["upsampler_rate"]),
     )
+    if training["precision"] == "16-mixed":  # Fabric cannot clip what an optimizer unscales by itself
+        spec = {name: value for name, value in spec.items() if name != "fused"}
     optimizer: torch.optim.Optimizer = build(spec, "training.optimizer", params=groups)
     return optimizer
 
@@ -160,11 +165,14 @@ def _start_from(network: nn.Module, weights: Mapping[str, Any]) -> LoadReport | 
 
 def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
     """Steps from ``epochs`` of ``epoch`` samples, or as given."""
+    for name in ("batch_size", "steps", "epochs", "validations", "accumulate"):
+        if training[name] is not None and int(training[name]) < 1:
+            raise InputError(f"training.{name} must be 1 or more, got {training[name]}")
     batch = int(training["batch_size"])
     if (training["steps"] is None) == (training["epochs"] is None):
         raise InputError("training: give either steps or epochs, and null for the other")
     accumulate = int(training["accumulate"])
-    if accumulate < 1 or batch % accumulate:
+    if batch % accumulate:
         raise InputError(f"training.accumulate must divide training.batch_size={batch}, got {accumulate}")
     if training["schedule"] not in get_args(Schedule):
         raise InputError(f"training.schedule must be one of {get_args(Schedule)}, got {training['schedule']!r}")
@@ -200,15 +208,22 @@ def _fit(
     places = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
     kept.log(f"{run.config['name']}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {places}")
     if fabric.is_global_zero:
-        own = plan.batch_size // (plan.accumulate * fabric.world_size)
+        own = share_of(plan.batch_size, plan.accumulate, fabric.world_size)
         half = _HALF.get(str(run.config["training"]["precision"]))
-        needs = footprint(model.network, run.optimizer, stream[0], max(1, own), plan.workers, half)
+        copies = int(plan.ema_decay is not None)
+        needs = footprint(model.network, run.optimizer, stream[0], own, plan.workers, half, copies)
         kept.log(needs.describe(fabric.device))
     if not run.val:
         kept.log("no validation cases: the last weights are kept; fold=0 to 4 holds a fifth of the cases out")
     began = time.perf_counter()
+    now: dict[str, float] = {}
+
+    def scalars(values: Mapping[str, float], step: int) -> None:
+        now.update(values)
+        kept.scalars("train", values, step)
 
     def validate(network: nn.Module, step: int) -> float | None:
+        kept.note(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in now.items()))
         if not run.val:
             return None
         scores = _validate(run, network, fabric, kept, step)
@@ -220,7 +235,7 @@ def _fit(
 
     hooks = Hooks(
         validate=validate,
-        scalars=lambda values, step: kept.scalars("train", values, step),
+        scalars=scalars,
         progress=display.steps(plan.steps, done),
         log=kept.log,
         describe=stream.describe,
@@ -256,12 +271,25 @@ def _validate(run: Run, network: nn.Module, fabric: Fabric, kept: Records, step:
     return {organ: float(np.mean(scores)) for organ, scores in found.items() if scores}
 
 
-def _identity(config: Mapping[str, Any]) -> dict[str, Any]:
+def _identity(config: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     """What must not change when a run is resumed: everything but places and devices."""
-    own = {key: config[key] for key in ("name", "label_set", "network", "preprocessing", "seed")}
+    own = {key: config[key] for key in ("name", "label_set", "network", "upsampler", "preprocessing", "seed")}
     own["training"] = {key: value for key, value in config["training"].items() if key not in _MAY_CHANGE}
-    own["data"] = {key: config["data"][key] for key in ("split", "fold", "source_labels")}
+    own["data"] = {"layout": config["data"]["layout"], "labels": {str(k): v for k, v in dataset.labels.organs.items()}}
+    own["cases"] = {name: part for part in ("train", "val") for name in dataset.names[part]}
+    own["weights"] = {**config["weights"], "path": _sha256(config["weights"]["path"])}
     return own
+
+
+def _sha256(path: str | None) -> str | None:
+    """Of a file, wherever it lies."""
+    if path is None:
+        return None
+    try:
+        with Path(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"weights.path: {path}: cannot be read ({error.strerror})") from error
 
 
 def _progress(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:

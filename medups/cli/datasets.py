@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +15,21 @@ from medups.data.cache import read_cases
 from medups.data.dataset import open_dataset
 from medups.data.labels import label_set
 from medups.data.parallel import in_parallel
-from medups.data.survey import CaseFacts, repeated, survey_case
+from medups.data.survey import CaseFacts, Surveyed, remap, repeated, survey_case
 from medups.errors import InputError
-from medups.files import require_writable
+from medups.files import require_writable, write_bytes
 from medups.report.dataset import print_statistics, write_cases
-from medups.report.overlay import write_overlay
+from medups.report.overlay import overlay_png
 
 
 def prepare(overrides: Sequence[str], output: str) -> None:
-    """Survey every case, say all that is wrong, then write statistics, a picture of each case, and the cache."""
+    """Survey every case and say all that is wrong; where nothing is, write statistics, a picture of each case, and the
+    cache."""
     config, folder = compose(overrides), Path(output)
     require_writable(folder)
     data, spacing = config["data"], config["network"]["spacing"]
-    dataset, target = open_dataset(data), label_set(str(config["label_set"]))
+    problems: list[str] = []
+    dataset, target = open_dataset(data, problems), label_set(str(config["label_set"]))
     dataset.require_organs(target)
     transforms = sample_transforms(config)
     parts = {name: part for part, names in dataset.names.items() for name in names}
@@ -35,33 +37,32 @@ def prepare(overrides: Sequence[str], output: str) -> None:
     trained = [*dataset.train, *dataset.val]
 
     facts: list[CaseFacts] = []
+    pictures: dict[str, bytes] = {}
     with Terminal().live() as terminal:
         surveyed = in_parallel(lambda case: survey_case(case, dataset.labels, target), cases)
         for found in terminal.track(surveyed, "surveying", len(cases)):
             facts.append(found.facts)
-            if found.image is not None and found.label is not None:
-                _picture(found.facts, found.image, found.label, folder, target.names, parts)
-        problems = [problem for one in facts for problem in one.problems] + list(repeated(facts))
-        for message in [*problems, *(f"{one.name}: {doubt}" for one in facts for doubt in one.doubts)]:
+            if found.image is not None and not problems and not found.facts.problems:
+                title = f"case {found.facts.name}, {parts[found.facts.name]}"
+                pictures[found.facts.name] = _picture(found, found.image, target.names, title)
+        problems += [problem for one in facts for problem in one.problems] + list(repeated(facts))
+        doubts = [f"{one.name}: {doubt}" for one in facts for doubt in one.doubts]
+        for message in [*problems, *remap(facts, dataset.labels), *doubts]:
             terminal.log(message)
         if problems:
             raise InputError(f"{len(problems)} problems in {len(cases)} cases, listed above")
         stored = read_cases(trained, data["cache"], dataset.labels, target, spacing)
         read = list(terminal.track(stored, "writing the cache", len(trained)))
         open_source(config, transforms, read[: len(dataset.train)], terminal)
+        for name, picture in pictures.items():
+            write_bytes(folder / "overlays" / f"{name}.png", picture)
         write_cases(folder / "cases.csv", facts, parts)
         print_statistics(facts, terminal.console)
         terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {data['cache']}")
 
 
-def _picture(
-    facts: CaseFacts,
-    image: NDArray[np.float32],
-    label: NDArray[np.uint8],
-    folder: Path,
-    organs: Sequence[str],
-    parts: Mapping[str, str],
-) -> None:
-    first, second, third = facts.spacing_mm or (1.0, 1.0, 1.0)
-    path, title = folder / "overlays" / f"{facts.name}.png", f"case {facts.name}, {parts[facts.name]}"
-    write_overlay(path, image, {"label": label}, organs, (first, second, third), title)
+def _picture(found: Surveyed, image: NDArray[np.float32], organs: Sequence[str], title: str) -> bytes:
+    first, second, third = found.facts.spacing_mm or (1.0, 1.0, 1.0)
+    none = np.zeros(image.shape, np.uint8)
+    masks = {"no label": none} if found.label is None else {"label": found.label}
+    return overlay_png(image, masks, organs, (first, second, third), title)

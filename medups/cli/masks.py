@@ -10,9 +10,10 @@ from medups.data.labels import LabelSet, beside, label_set, organ_names
 from medups.errors import InputError
 from medups.evaluation import CaseResult, find_pairs
 from medups.evaluation import evaluate as evaluate_pairs
-from medups.files import require_writable
+from medups.files import require_writable, write_bytes, write_text
 from medups.metrics.case import Protocol
-from medups.report.overlay import write_overlay
+from medups.report.overlay import overlay_png
+from medups.report.page import results_page
 from medups.report.tables import print_comparison, print_summary, write_results
 
 
@@ -39,29 +40,35 @@ def evaluate(
 ) -> None:
     pairs, unused = find_pairs(Path(pred), Path(label), Path(image) if image else None)
     read_pred, read_label = _label_reader(pred_labels, "--pred-labels"), _label_reader(label_labels, "--label-labels")
-    shared = [name for name in read_pred(pairs[0].pred).names if name in read_label(pairs[0].label).names]
-    names = organ_names(organs) if organs else shared
+    own, others = read_pred(pairs[0].pred).names, read_label(pairs[0].label).names
+    names = organ_names(organs, [*own, *others]) if organs else [name for name in own if name in others]
+    if not names:
+        raise InputError(
+            f"{pred} and {label}: no organ is in both label sets, {', '.join(own)} against {', '.join(others)}; "
+            "name the sets they were made with by --pred-labels and --label-labels"
+        )
     folder = Path(output)
     require_writable(folder)
     with Terminal().live() as terminal:
         update = terminal.share("cases")
         # masks of a folder are scored before anything is written, so that wrong input leaves nothing behind
-        pictures: list[CaseResult] = []
+        pictures: dict[str, bytes] = {}
 
         def each(result: CaseResult) -> None:
-            pictures.append(result)
+            masks = {"prediction": result.pred, "label": result.label}
+            title = f"case {result.name}"
+            pictures[result.name] = overlay_png(result.image, masks, names, result.spacing_mm, title)
             update(len(pictures) / len(pairs))
 
         evaluation = evaluate_pairs(pairs, read_pred, read_label, names, protocol, each)
-        for result in pictures:
-            masks = {"prediction": result.pred, "label": result.label}
-            path = folder / "overlays" / f"{result.name}.png"
-            write_overlay(path, result.image, masks, names, result.spacing_mm, f"case {result.name}")
+        for name, picture in pictures.items():
+            write_bytes(folder / "overlays" / f"{name}.png", picture)
+        write_text(folder / "report.html", results_page(evaluation, pictures))
         write_results(folder, evaluation)
         if unused:
             terminal.log(f"{len(unused)} labels without a prediction were left out: {', '.join(unused)}")
         print_summary(evaluation.summary(), terminal.console)
-        terminal.log(f"{folder / 'summary.json'}, cases.csv and {len(pairs)} pictures in {folder / 'overlays'}")
+        terminal.log(f"{folder / 'report.html'}, summary.json, cases.csv and {len(pairs)} pictures in overlays")
 
 
 def compare(folders: Sequence[str]) -> None:

@@ -33,7 +33,9 @@ def sweep(overrides: Sequence[str]) -> None:
     """A run for each combination of the values that ``key=a,b`` lists, as hydra's launcher begins them."""
     failed = multirun(overrides, _one_run)
     if failed:
-        raise InputError(f"{len(failed)} runs of the sweep failed: {'; '.join(failed)}")
+        reasons = "; ".join(f"{output}: {error}" for output, error in failed.items())
+        kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else RuntimeError
+        raise kind(f"{len(failed)} runs of the sweep failed: {reasons}")
 
 
 def _one_run(config: Mapping[str, Any]) -> None:

@@ -32,14 +32,16 @@ def compose(overrides: Sequence[str], name: str = "train") -> Settings:
         raise InputError(f"wrong setting: {reason}; groups and keys are in {configs_dir()}") from error
 
 
-def multirun(overrides: Sequence[str], run: Callable[[Mapping[str, Any]], None], name: str = "train") -> list[str]:
+def multirun(
+    overrides: Sequence[str], run: Callable[[Mapping[str, Any]], None], name: str = "train"
+) -> dict[str, Exception]:
     """``run`` for each combination of swept values, by the launcher that ``hydra/launcher`` names.
 
     Returns:
-        What each run said that failed in this process. A launcher's own processes fail by themselves.
+        Each run's output that failed in this process, and why. A launcher's own processes fail by themselves.
     """
     _register()
-    failed: list[str] = []
+    failed: dict[str, Exception] = {}
     here = os.getpid()
 
     @hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)
@@ -48,10 +50,10 @@ def multirun(overrides: Sequence[str], run: Callable[[Mapping[str, Any]], None],
         settings = _plain(config)
         try:
             run(settings)
-        except InputError as error:
+        except Exception as error:
             if os.getpid() != here:
                 raise
-            failed.append(f"{settings['output']}: {error}")
+            failed[str(settings["output"])] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *overrides]
     try:

@@ -11,6 +11,8 @@ from medups.data.labels import LabelSet
 from medups.errors import InputError
 
 PARTS = ("train", "val", "test")
+ONLY_CHANNEL = "_0000"
+"""How nnU-Net names the scans of a dataset that has one channel."""
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,10 @@ class Case:
     image: Path
     label: Path | None
 
-    def require_files(self, source: str) -> None:
-        """Raise InputError, which begins with ``source``, where a file is not there."""
-        for path in (self.image, self.label):
-            if path is not None and not path.exists():
-                raise InputError(f"{source}: no such file {path}")
+    def missing_files(self, source: str) -> list[str]:
+        """A sentence, which begins with ``source``, for each file that is not there."""
+        files = (self.image, self.label)
+        return [f"{source}: no such file {path}" for path in files if path is not None and not path.exists()]
 
 
 @dataclass(frozen=True)
@@ -37,12 +38,13 @@ class Listing:
     """What a folder holds.
 
     cases: by name. labels: which id means which organ, where the dataset's own files say so. split: names of the
-    parts that the dataset's own files list.
+    parts that the dataset's own files list. problems: files that are missing, or that nothing goes with.
     """
 
     cases: Mapping[str, Case]
     labels: LabelSet | None = None
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    problems: Sequence[str] = ()
 
 
 def case_key(path: Path) -> str:
@@ -55,18 +57,17 @@ def case_name(path: Path) -> str:
     return re.sub(r"(\.nii(\.gz)?|(\.npy)?\.h5)$", "", path.name)
 
 
-def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], source: Path) -> dict[str, Case]:
-    """Cases from images and masks by name. Raises InputError where one lacks the other, or where there is none."""
+def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], source: Path) -> tuple[dict[str, Case], list[str]]:
+    """Cases from images and masks by name, and what does not pair up. Raises InputError where nothing does."""
     problems = [
-        f"{len(lonely)} {what} ({', '.join(lonely)})"
+        f"{source}: image and label do not pair up: {len(lonely)} {what} ({', '.join(lonely)})"
         for lonely, what in (
             (sorted(set(images) - set(labels)), "images without a mask"),
             (sorted(set(labels) - set(images)), "masks without an image"),
         )
         if lonely
     ]
-    if problems:
-        raise InputError(f"{source}: image and label do not pair up: {', '.join(problems)}")
-    if not images:
-        raise InputError(f"{source}: no images with masks found there")
-    return {name: Case(name, images[name], labels[name]) for name in sorted(images)}
+    cases = {name: Case(name, images[name], labels[name]) for name in sorted(set(images) & set(labels))}
+    if not cases:
+        raise InputError("; ".join(problems) or f"{source}: no images with masks found there")
+    return cases, problems

@@ -40,35 +40,44 @@ class Dataset:
             )
 
 
-def open_dataset(config: Mapping[str, Any]) -> Dataset:
+def open_dataset(config: Mapping[str, Any], problems: list[str] | None = None) -> Dataset:
     """The cases of a ``data`` configuration, split as it says.
 
     ``layout`` names how the files lie under ``root``. A part of ``split`` that is null is what the dataset's own
     files say, and where they say nothing, ``train`` is every labelled case of no other part. Validation cases may be
     listed under ``train`` too; they are not trained on. ``fold`` takes its fifth of both for validation instead.
 
+    Args:
+        problems: gets what is wrong with files and split, and what is right is returned; without it that is an error.
+
     Raises:
         InputError: missing files, a split that names unknown or unlabelled cases, a case in two parts of the split, or
             no label set.
     """
+    found: list[str] = []
     if config["layout"] not in LAYOUTS:
         raise InputError(f"data.layout must be one of {', '.join(LAYOUTS)}, got {config['layout']!r}")
     listing = LAYOUTS[config["layout"]](config)
-    split = _split(listing, config["split"])
+    found += listing.problems
+    split = _split(listing, config["split"], found)
     if config.get("fold") is not None:
         pool = {case.name: case for part in ("train", "val") for case in split[part]}
         split["val"] = [pool[name] for name in fold_of(list(pool), int(config["fold"]))]
         split["train"] = list(pool.values())
     shared = {case.name for case in split["test"]} & {case.name for part in ("train", "val") for case in split[part]}
     if shared:
-        raise InputError(f"data.split: {', '.join(sorted(shared))} would be trained on and tested on")
+        found.append(f"data.split: {', '.join(sorted(shared))} would be trained on and tested on")
     held_out = {case.name for case in split["val"]}
     train = [case for case in split["train"] if case.name not in held_out]
     if not train:
-        raise InputError("data.split.train: no cases left to train on")
+        found.append("data.split.train: no cases left to train on")
     unlabelled = [case.name for case in (*train, *split["val"]) if case.label is None]
     if unlabelled:
-        raise InputError(f"data.split: {', '.join(unlabelled)} would be trained on and have no mask")
+        found.append(f"data.split: {', '.join(unlabelled)} would be trained on and have no mask")
+    if problems is not None:
+        problems += found
+    elif found:
+        raise InputError("; ".join(found))
     return Dataset(tuple(train), tuple(split["val"]), tuple(split["test"]), _labels(config, listing))
 
 
@@ -87,22 +96,24 @@ def fold_of(names: Sequence[str], fold: int) -> list[str]:
     return [ordered[at] for at in sorted(order[fold::_FOLDS])]
 
 
-def _split(listing: Listing, asked: Mapping[str, Any]) -> dict[str, list[Case]]:
+def _split(listing: Listing, asked: Mapping[str, Any], problems: list[str]) -> dict[str, list[Case]]:
     named = {part: asked[part] if asked[part] is not None else listing.split.get(part) for part in PARTS}
-    split = {part: _pick(listing.cases, names or [], part) for part, names in named.items()}
-    if named["train"] is None:
-        others = {case.name for part in split.values() for case in part}
-        split["train"] = [case for case in listing.cases.values() if case.name not in others and case.label]
+    split = {part: _pick(listing.cases, names or [], part, problems) for part, names in named.items()}
+    if asked["train"] is None:
+        others = {case.name for part in ("val", "test") for case in split[part]}
+        labelled = [case for case in listing.cases.values() if case.label]
+        pool = labelled if named["train"] is None else split["train"]
+        split["train"] = [case for case in pool if case.name not in others]
     return split
 
 
-def _pick(cases: Mapping[str, Case], names: Sequence[Any], part: str) -> list[Case]:
+def _pick(cases: Mapping[str, Case], names: Sequence[Any], part: str, problems: list[str]) -> list[Case]:
     unknown = [str(name) for name in names if str(name) not in cases]
     if unknown:
-        raise InputError(
+        problems.append(
             f"data.split.{part}: no such cases: {', '.join(unknown)}; there is {', '.join(cases) or 'none'}"
         )
-    return [cases[str(name)] for name in names]
+    return [cases[str(name)] for name in names if str(name) in cases]
 
 
 def _labels(config: Mapping[str, Any], listing: Listing) -> LabelSet:

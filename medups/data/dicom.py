@@ -93,7 +93,12 @@ def _header(sitk: Any, file: str) -> dict[str, Any]:
     def numbers(tag: str) -> NDArray[np.float64]:
         if not reader.HasMetaDataKey(tag):
             raise InputError(f"{file}: DICOM tag ({tag.replace('|', ',')}) is missing; the slice cannot be placed")
-        return np.array([float(part) for part in reader.GetMetaData(tag).split("\\")])
+        text = reader.GetMetaData(tag)
+        try:
+            return np.array([float(part) for part in text.split("\\")])
+        except ValueError as error:
+            named = tag.replace("|", ",")
+            raise InputError(f"{file}: expected numbers in DICOM tag ({named}), found {text!r}") from error
 
     number = reader.GetMetaData("0020|0013").strip() if reader.HasMetaDataKey("0020|0013") else ""
     spacing = numbers("0028|0030")[::-1]  # rows first in the file: millimetres between rows, then columns
@@ -104,9 +109,13 @@ def _header(sitk: Any, file: str) -> dict[str, Any]:
         "position": numbers("0020|0032"),
         "axes": numbers("0020|0037"),
         "spacing": spacing,
-        "thickness": float(numbers("0018|0050")[0]) if reader.HasMetaDataKey("0018|0050") else 1.0,
+        "thickness": numbers("0018|0050")[0] if _has_value(reader, "0018|0050") else 1.0,
         "number": int(number) if number.lstrip("-").isdigit() else None,
     }
+
+
+def _has_value(reader: Any, tag: str) -> bool:
+    return reader.HasMetaDataKey(tag) and bool(reader.GetMetaData(tag).strip())
 
 
 def _pixels(sitk: Any, files: list[str]) -> NDArray[np.generic]:

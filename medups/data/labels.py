@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
@@ -15,6 +15,14 @@ from medups.errors import InputError
 from medups.files import configs_dir, read_json, write_json
 
 LabelArray = NDArray[np.integer]
+
+
+class UnknownIdsError(InputError):
+    """A mask holds ids that its label set does not name; ``found`` are all its ids but 0."""
+
+    def __init__(self, message: str, found: Set[int]) -> None:
+        super().__init__(message)
+        self.found = found
 
 
 @dataclass(frozen=True)
@@ -42,9 +50,13 @@ class LabelSet:
         """Raise InputError where ``labels`` holds an id that this set does not name."""
         unknown = sorted(set(np.unique(labels).tolist()) - set(self.organs) - {0})
         if unknown:
-            raise InputError(
+            found = set(np.unique(labels).tolist()) - {0}
+            fitting = fitting_sets(found)
+            hint = f", its ids are among those of {' and '.join(fitting)}" if fitting else ", or remap them"
+            raise UnknownIdsError(
                 f"{source}: label ids {unknown} are not in the set {self.name!r} (ids 0 to {max(self.organs)}); "
-                f"name the set the file was made with{_fitting(labels)}"
+                f"name the set the file was made with{hint}",
+                found,
             )
 
     @classmethod
@@ -103,10 +115,9 @@ def label_set(name_or_path: str) -> LabelSet:
     return _from_table(str(content.get("name", source.stem)), content["organs"], source)
 
 
-def _fitting(labels: LabelArray) -> str:
-    found = set(np.unique(labels).tolist()) - {0}
-    fitting = [name for name in list_label_sets() if found <= set(label_set(name).organs)]
-    return f", its ids are among those of {' and '.join(fitting)}" if fitting else ", or remap them"
+def fitting_sets(ids: Set[int]) -> list[str]:
+    """The shipped label sets that have all these ids."""
+    return [name for name in list_label_sets() if ids <= set(label_set(name).organs)]
 
 
 def beside(mask: Path) -> Path:
@@ -118,16 +129,17 @@ def write_beside(mask: Path, labels: LabelSet) -> None:
     write_json(beside(mask), {str(number): name for number, name in labels.organs.items()})
 
 
-def organ_names(spec: str) -> list[str]:
-    """Organs of a shipped set, or of a comma-separated list of names that some shipped set knows."""
+def organ_names(spec: str, known: Sequence[str]) -> list[str]:
+    """Organs of a label set, or of a comma-separated list of ``known`` names."""
     if spec in list_label_sets() or Path(spec).suffix in (".yaml", ".yml", ".json"):
         return label_set(spec).names
     names = [name.strip() for name in spec.split(",") if name.strip()]
-    known = sorted({organ for name in list_label_sets() for organ in label_set(name).names})
     for name in names:
         if name not in known:
-            sets = ", ".join(list_label_sets())
-            raise InputError(f"unknown organ {name!r}{_suggest(name, known)}; give organ names or a label set ({sets})")
+            there, sets = ", ".join(dict.fromkeys(known)), ", ".join(list_label_sets())
+            raise InputError(
+                f"unknown organ {name!r}{_suggest(name, known)}; there is {there}; or give a label set ({sets})"
+            )
     return names
 
 

@@ -60,8 +60,10 @@ def read_nifti(path: Path) -> Volume:
         except (OSError, EOFError, zlib.error) as error:
             raise InputError(f"{path}: the compressed file is cut or damaged ({error}); get it again") from error
     kind = _kind(content, path)
+    start = content[: kind.header_class.sizeof_hdr]
     try:
-        header = kind.header_class.from_fileobj(io.BytesIO(content[: kind.header_class.sizeof_hdr]), check=True)
+        raw = kind.header_class.from_fileobj(io.BytesIO(start), check=False)  # a check would make zeros ones
+        header = kind.header_class.from_fileobj(io.BytesIO(start), check=True)
         shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), int(header["vox_offset"])
     except (HeaderDataError, ValueError) as error:
         raise InputError(f"{path}: the NIfTI header is damaged ({error})") from error
@@ -72,6 +74,9 @@ def read_nifti(path: Path) -> Volume:
         shape = shape[:-1]
     if len(shape) != 3 or min(shape) < 1:
         raise InputError(f"{path}: expected a 3-D volume, found {len(shape)} axes of {shape}; give one volume a file")
+    steps = raw["pixdim"][1:4].tolist()
+    if raw["sform_code"] == 0 and not all(step > 0 for step in steps):
+        raise InputError(f"{path}: expected a spacing above zero, found {steps} mm; mend the header")
     image = kind.from_bytes(content)
     affine = np.asarray(image.affine, dtype=np.float64)
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:

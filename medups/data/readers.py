@@ -10,7 +10,7 @@ from nibabel import orientations
 from numpy.typing import NDArray
 
 from medups.data.canonical import same_grid
-from medups.data.cases import case_key
+from medups.data.cases import ONLY_CHANNEL, case_key
 from medups.data.dicom import read_dicom, series_in
 from medups.data.labels import LabelSet
 from medups.data.nifti import Volume, read_nifti
@@ -47,10 +47,15 @@ def find_scans(path: Path) -> list[Path]:
 
 
 def scans_by_key(path: Path) -> dict[str, Path]:
-    """What :func:`find_scans` finds, by what pairs it with others. Raises InputError where two stand for one case."""
+    """What :func:`find_scans` finds, by what pairs it with others: the name's :func:`case_key`, without nnU-Net's
+    ``_0000`` where all have it. Raises InputError where two stand for one case."""
     found: dict[str, Path] = {}
-    for file in find_scans(path):
-        first = found.setdefault(case_key(file), file)
+    files = find_scans(path)
+    keys = [case_key(file) for file in files]
+    if all(key.endswith(ONLY_CHANNEL) for key in keys):
+        keys = [key.removesuffix(ONLY_CHANNEL) for key in keys]
+    for key, file in zip(keys, files, strict=True):
+        first = found.setdefault(key, file)
         if first != file:
             raise InputError(f"{path}: {first.name} and {file.name} are one case by their names; keep one")
     return found

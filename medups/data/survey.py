@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Sequence, Set
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from medups.data.canonical import Grid
 from medups.data.cases import Case
-from medups.data.labels import LabelSet
+from medups.data.labels import LabelSet, UnknownIdsError, fitting_sets
 from medups.data.readers import on_grid_of, read_labels, read_scan
 from medups.errors import InputError
 
@@ -24,8 +24,8 @@ class CaseFacts:
     """One case.
 
     shape, spacing_mm: along the canonical axes. intensities: 1st percentile, median and 99th. volumes_ml: by organ,
-    0 where it is absent, in voxels where the spacing is not known. problems: what keeps it from being used. doubts:
-    what a person should look at.
+    0 where it is absent, in voxels where the spacing is not known. ids: of the mask, but 0. problems: what keeps it
+    from being used. doubts: what a person should look at.
     """
 
     name: str
@@ -34,6 +34,7 @@ class CaseFacts:
     intensities: tuple[float, ...] = ()
     volumes_ml: dict[str, float] = field(default_factory=dict)
     fingerprint: str = ""
+    ids: Set[int] = frozenset()
     problems: list[str] = field(default_factory=list)
     doubts: list[str] = field(default_factory=list)
 
@@ -56,11 +57,14 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
     except InputError as error:
         facts.problems.append(str(error))
     try:
-        mask = None if case.label is None else read_labels(case.label, source)
+        if case.label is not None:
+            mask = read_labels(case.label, source)
+            facts.ids = set(np.unique(mask.data).tolist()) - {0}
         if scan is not None and mask is not None:
             mask = on_grid_of(mask, scan)
     except InputError as error:
         facts.problems.append(str(error))
+        facts.ids = error.found if isinstance(error, UnknownIdsError) else facts.ids
         mask = None
     if scan is None:
         return Surveyed(facts)
@@ -80,6 +84,21 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
         facts.problems.append(f"{mask.source}: no organ of the set {target.name!r} in this mask")
     facts.doubts.extend(_mirrored(label, target))
     return Surveyed(facts, image, label)
+
+
+def remap(facts: Sequence[CaseFacts], source: LabelSet) -> Iterator[str]:
+    """The setting that would name all ids of all masks, where ``source`` does not."""
+    found = set().union(*(one.ids for one in facts))
+    unknown = sorted(found - set(source.organs))
+    if unknown and (fitting := fitting_sets(found)):
+        others = f" (or {', '.join(fitting[1:])})" if fitting[1:] else ""
+        yield f"data.source_labels={fitting[0]}{others} has all ids of all masks"
+    elif unknown:
+        table = ", ".join(f"{number}: {source.organs.get(number, 'NAME')}" for number in sorted(found))
+        yield (
+            f"no shipped label set has all of these ids: write a file own.yaml, 'organs: {{{table}}}', with the organs "
+            f"of {', '.join(map(str, unknown))}, and give data.source_labels=own.yaml"
+        )
 
 
 def repeated(facts: Sequence[CaseFacts]) -> Iterator[str]:

@@ -55,6 +55,7 @@ class Evaluation:
         return {
             "protocol": self.protocol,
             "n_cases": len(self.cases),
+            "cases": list(self.cases),
             "hd95_unit": hd95_unit(self.protocol),
             "mean": {measure: _mean([organs[organ][measure] for organ in organs]) for measure in ("dice", "hd95")},
             "organs": organs,
@@ -70,7 +71,7 @@ class Evaluation:
             "n_hd95": sum(score.hd95 is not None for score in scores),
             "n_missed": sum(score.status == "missed" for score in scores),
             "n_hallucinated": len(hallucinated),
-            "hallucinated_ml": round(sum(score.volume_ml for score in hallucinated), 3),
+            "hallucinated_ml": _sum([score.volume_ml for score in hallucinated]),
             "n_absent": sum(score.status == "absent" for score in scores),
         }
 
@@ -85,7 +86,10 @@ def find_pairs(pred: Path, label: Path, image: Path | None = None) -> tuple[list
     images = scans_by_key(image) if image is not None else {}
     if pred.is_file() and label.is_file():
         name = next(iter(preds))
-        return [Pair(name, pred, label, next(iter(images.values()), None))], []
+        own = images if len(images) == 1 else {key: path for key, path in images.items() if key == name}
+        if image is not None and not own:
+            raise InputError(f"{image}: no image for {pred}; there is {', '.join(images)}")
+        return [Pair(name, pred, label, next(iter(own.values()), None))], []
     lonely = [str(path) for key, path in preds.items() if key not in labels]
     if lonely:
         raise InputError(f"{label}: no label for {', '.join(lonely)}; names must agree but for img, label or case")
@@ -131,7 +135,8 @@ def evaluate(
             for labels, volume in zip(sets, (pred, label), strict=True)
         ]
         ids = {organ: number for number, organ in target.organs.items()}
-        scores = evaluate_case(masks[0], masks[1], ids, grid.spacing, protocol)
+        spacing = grid.spacing if label.has_spacing else None
+        scores = evaluate_case(masks[0], masks[1], ids, spacing, protocol)
         cases[pair.name] = scores
         each(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing))
     return Evaluation(protocol, list(organs), cases)
@@ -143,6 +148,11 @@ def _image(path: Path | None, label: Volume) -> NDArray[np.float32] | None:
     scan = read_scan(path)
     aligned = on_grid_of(scan, label)
     return Grid(aligned.data.shape, aligned.affine).to_canonical(aligned.data)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known), 3) if len(known) == len(values) else None
 
 
 def _mean(values: Sequence[float | None]) -> float | None:

@@ -134,17 +134,14 @@ class Decoder(nn.Module):
         image_guide: bool,
     ) -> None:
         super().__init__()
-        published = upsampler == PUBLISHED_UPSAMPLER
-        name = "linear_aligned" if published else upsampler
-        needs_guide = upsampler_class(name).needs_guide
+        needs_guide = upsampler_class(upsampler).needs_guide
         self.image_guide = conv_norm_relu(image_channels, IMAGE_GUIDE_CHANNELS) if needs_guide and image_guide else None
         steps = []
         for skip, out in zip((*skip_channels, 0), out_channels, strict=True):
             guide = skip or (IMAGE_GUIDE_CHANNELS if self.image_guide is not None else None)
             unguided = needs_guide and guide is None
-            up = step_upsampler(
-                "linear_aligned" if unguided else name, 2, in_channels, guide, 2, {} if unguided else options
-            )
+            name, further = (PUBLISHED_UPSAMPLER, {}) if unguided else (upsampler, options)
+            up = step_upsampler(name, 2, in_channels, guide, 2, further)
             fuse = nn.Sequential(conv_norm_relu(in_channels + skip, out), conv_norm_relu(out, out))
             steps.append(GuidedStep(up, fuse, join="concat" if skip else "none"))
             in_channels = out

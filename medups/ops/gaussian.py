@@ -8,14 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from medups.ops.dtypes import wide_dtype
+
 _SIDE = exp(-0.5) / (1 + 2 * exp(-0.5))  # sigma 1, one pixel away
 
 
 def gaussian_blur(x: Tensor) -> Tensor:
     """3 taps of a Gaussian of sigma 1 along each spatial axis of ``x`` [B, C, *size], replicate border."""
-    blurred = _Blur.apply(x)
+    blurred = _Blur.apply(x.to(wide_dtype(x.dtype)))
     assert isinstance(blurred, Tensor)
-    return blurred
+    return blurred.to(x.dtype)
 
 
 class _Blur(torch.autograd.Function):

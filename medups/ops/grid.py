@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.ops.backend import Backend, choose_backend
+from medups.ops.dtypes import wide_dtype
 
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
 CONVS = {2: F.conv2d, 3: F.conv3d}
@@ -92,11 +93,12 @@ def resize_linear(
     if step == 1 and all(ratio * n == out for ratio, n, out in zip(ratios, n_in, size, strict=True)):
         large = F.interpolate(x, scale_factor=[float(ratio) for ratio in ratios], mode=mode)
         return crop(large, [ratio * margin for ratio in ratios])
+    resized = x.to(wide_dtype(x.dtype))
     for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
-        floor, fraction = linear_position(n, out, x.device, x.dtype)
+        floor, fraction = linear_position(n, out, x.device, resized.dtype)
         kept = slice(0, kept_pixels(out, step) * step, step)
-        x = read_linear(x, 2 + axis, floor[kept] + margin, fraction[kept])
-    return x
+        resized = read_linear(resized, 2 + axis, floor[kept] + margin, fraction[kept])
+    return resized.to(x.dtype)
 
 
 def pad_replicate(x: Tensor, pad: Sequence[int]) -> Tensor:

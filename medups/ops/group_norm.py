@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medups.ops.dtypes import wide_dtype
+from medups.ops.dtypes import wide_dtype, without_autocast
 from medups.ops.grid import linear_position
 
 
@@ -19,6 +19,11 @@ def group_norm_as_resized(
     Resizing is linear and acts on each axis alone, so the mean is a weighted mean of ``x`` and the second
     moment a quadratic form, tridiagonal along each axis. Exact; returns [B, C, *in] in the dtype of ``x``.
     """
+    with without_autocast(x.device):
+        return _as_resized(x, size, groups, weight, bias, eps)
+
+
+def _as_resized(x: Tensor, size: Sequence[int], groups: int, weight: Tensor, bias: Tensor, eps: float) -> Tensor:
     batch, channels = x.shape[:2]
     wide = wide_dtype(x.dtype)
     grouped = x.to(wide).reshape(batch, groups, channels // groups, *x.shape[2:])

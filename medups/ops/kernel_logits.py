@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.dtypes import wide_dtype
+from medups.ops.dtypes import wide_dtype, without_autocast
 from medups.ops.taps_cpu import CACHED_ELEMENTS
 
 
@@ -50,13 +50,13 @@ def kernel_logits(
     centre, mix, mix_bias, norm_weight, norm_bias, weight, bias = (
         value.to(dtype) for value in (centre, mix, mix_bias, norm_weight, norm_bias, weight, bias)
     )
-    if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
-        hidden = F.relu(F.linear(F.relu(rows - F.linear(queries, centre)), mix, mix_bias))
-        normed = torch.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
-        out = F.linear(normed.transpose(1, 2), weight, bias)
-    else:
-        tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
-        if torch.is_grad_enabled() and any(value.requires_grad for value in tensors):
+    tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
+    with without_autocast(around.device):
+        if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
+            hidden = F.relu(F.linear(F.relu(rows - F.linear(queries, centre)), mix, mix_bias))
+            normed = torch.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
+            out = F.linear(normed.transpose(1, 2), weight, bias)
+        elif torch.is_grad_enabled() and any(value.requires_grad for value in tensors):
             out = _kernel_logits(*tensors, norm_groups, eps)[0]
         else:
             out = _kernel_logits_in_place(*tensors, norm_groups, eps)

@@ -117,7 +117,7 @@ def _by_shifts(
     if plain or not inference_on_cpu(x, weights):
         return slab(0, rows)
     temporaries = (x.numel() * prod(steps) + weights.numel()) * wide_dtype(x.dtype).itemsize
-    count = max(2 * margin, rows * _SLAB_BYTES // temporaries)
+    count = max(1, 2 * margin, rows * _SLAB_BYTES // temporaries)
     if count >= rows:
         return slab(0, rows)
     out = x.new_empty(batch, channels, *n_out)
@@ -185,7 +185,7 @@ def _linear_taps(n_in: Sequence[int], weights: Tensor, kernel_size: int) -> tupl
     batch, groups = weights.shape[:2]
     n_out = weights.shape[3:]
     dims = len(n_in)
-    weights = weights.reshape(batch, groups, *[kernel_size] * dims, *n_out)
+    weights = weights.to(wide_dtype(weights.dtype)).reshape(batch, groups, *[kernel_size] * dims, *n_out)
     indices = []
     for axis in range(dims):
         floor, fraction = linear_position(n_in[axis], n_out[axis], weights.device, weights.dtype)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from importlib.util import find_spec
 from math import prod
 from typing import Any
 
@@ -22,7 +23,7 @@ def multiply_adds(module: nn.Module, *inputs: torch.Tensor) -> int:
     Convolutions, matrix products, attention and sums over taps are counted; norms, activations, resizing and
     sampling are not.
     """
-    with FlopCounterMode(display=False, custom_mapping=_OPERATORS) as counter, torch.no_grad():
+    with FlopCounterMode(display=False, custom_mapping=_operators()) as counter, torch.no_grad():
         module(*inputs)
     return int(counter.get_total_flops()) // 2
 
@@ -38,9 +39,24 @@ def _kernel_logits(around: _Shape, query: _Shape, *parameters: Any, **_: Any) ->
     return 2 * batch * pixels * channels * (query[2] + channels + taps)
 
 
-_OPERATORS: dict[Any, Callable[..., int]] = {
-    torch.ops.medups.weighted_sum: _taps,
-    torch.ops.medups.dot_products: _taps,
-    torch.ops.medups.kernel_logits: _kernel_logits,
-    torch.ops.medups.kernel_logits_in_place: _kernel_logits,
-}
+def _gpu_reassemble(x: _Shape, weights: _Shape, *_: Any, **__: Any) -> int:
+    return 2 * prod(x[:3]) * prod(weights[2:])
+
+
+def _gpu_similarity(query: _Shape, key: _Shape, kernel_size: int, dilation: _Shape, **_: Any) -> int:
+    return 2 * prod(query) * kernel_size ** len(dilation)
+
+
+def _operators() -> dict[Any, Callable[..., int]]:
+    counted: dict[Any, Callable[..., int]] = {
+        torch.ops.medups.weighted_sum: _taps,
+        torch.ops.medups.dot_products: _taps,
+        torch.ops.medups.kernel_logits: _kernel_logits,
+        torch.ops.medups.kernel_logits_in_place: _kernel_logits,
+    }
+    if find_spec("triton") is not None:
+        import medups.ops.gpu.taps  # noqa: F401  registers its operators
+
+        counted[torch.ops.medups.gpu_reassemble] = _gpu_reassemble
+        counted[torch.ops.medups.gpu_similarity] = _gpu_similarity
+    return counted

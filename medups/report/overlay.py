@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,21 +12,18 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from medups.files import write_bytes
-
 _WINDOW_HU = (-125, 275)
 _SLICES = 4
 
 
-def write_overlay(
-    path: Path,
+def overlay_png(
     image: NDArray[np.floating] | None,
     masks: dict[str, NDArray[np.uint8]],
     organs: Sequence[str],
     spacing_mm: tuple[float, float, float],
     title: str,
-) -> None:
-    """A PNG: a row for each mask, the same few slices in the columns, one contour colour an organ.
+) -> bytes:
+    """A PNG file: a row for each mask, the same few slices in the columns, one contour colour an organ.
 
     Args:
         image: HU [S, P, L], or None for a dark background.
@@ -37,7 +33,7 @@ def write_overlay(
     figure = draw(image, masks, organs, spacing_mm, title)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    write_bytes(path, buffer.getvalue())
+    return buffer.getvalue()
 
 
 def overlay_array(
@@ -62,7 +58,7 @@ def draw(
     spacing_mm: tuple[float, float, float],
     title: str,
 ) -> Figure:
-    """The figure behind :func:`write_overlay`."""
+    """The figure behind :func:`overlay_png`."""
     reference = list(masks.values())[-1]
     rows = _telling_slices(reference)
     background = np.full(reference.shape, _WINDOW_HU[0], dtype=np.float32) if image is None else image

@@ -30,7 +30,7 @@ def write_results(folder: Path, evaluation: Evaluation) -> None:
         for organ, score in scores.items():
             writer.writerow(
                 [case, organ, score.status, _csv(score.dice), _csv(score.hd95), unit,
-                 f"{score.volume_ml:.3f}", f"{score.label_volume_ml:.3f}"]
+                 _csv(score.volume_ml, 3), _csv(score.label_volume_ml, 3)]
             )  # fmt: skip
     write_text(folder / "cases.csv", text.getvalue())
     write_json(folder / "summary.json", evaluation.summary())
@@ -44,11 +44,11 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
         table.add_column(column, justify="left" if column == "organ" else "right")
     for organ, row in summary["organs"].items():
         table.add_row(
-            organ, _number(row["dice"], 3), _number(row["hd95"], 2), str(row["n"]),
+            organ, number(row["dice"], 3), number(row["hd95"], 2), str(row["n"]),
             str(row["n_missed"]), str(row["n_hallucinated"]),
         )  # fmt: skip
     table.add_section()
-    table.add_row("mean", _number(summary["mean"]["dice"], 3), _number(summary["mean"]["hd95"], 2), "", "", "")
+    table.add_row("mean", number(summary["mean"]["dice"], 3), number(summary["mean"]["hd95"], 2), "", "", "")
     console.print(table)
 
 
@@ -65,7 +65,7 @@ def print_comparison(folders: Sequence[Path], console: Console) -> None:
     for name, summary in summaries.items():
         for key, found, expected in (
             ("protocol", summary["protocol"], first["protocol"]),
-            ("number of cases", summary["n_cases"], first["n_cases"]),
+            ("list of cases", summary.get("cases"), first.get("cases")),
             ("organs", list(summary["organs"]), list(first["organs"])),
         ):
             if found != expected:
@@ -75,12 +75,12 @@ def print_comparison(folders: Sequence[Path], console: Console) -> None:
     for column in ("", "Dice", f"HD95, {first['hd95_unit']}"):
         means.add_column(column, justify="right" if column else "left")
     for name, summary in summaries.items():
-        means.add_row(name, _number(summary["mean"]["dice"], 3), _number(summary["mean"]["hd95"], 2))
+        means.add_row(name, number(summary["mean"]["dice"], 3), number(summary["mean"]["hd95"], 2))
     organs = Table(title="Dice by organ", box=SIMPLE)
     for column in ("", *summaries):
         organs.add_column(column, justify="right" if column else "left")
     for organ in first["organs"]:
-        dice = (_number(summary["organs"][organ]["dice"], 3) for summary in summaries.values())
+        dice = (number(summary["organs"][organ]["dice"], 3) for summary in summaries.values())
         organs.add_row(organ.replace("_", " "), *dice)
     console.print(means, organs, sep="\n")
 
@@ -97,9 +97,10 @@ def print_profile(rates: Mapping[str, float], console: Console) -> None:
     console.print(f"What limits is {limit}.", highlight=False)
 
 
-def _number(value: float | None, digits: int) -> str:
+def number(value: float | None, digits: int) -> str:
+    """A dash for what there is not."""
     return "–" if value is None else f"{value:.{digits}f}"
 
 
-def _csv(value: float | None) -> str:
-    return "" if value is None else f"{value:.6f}"
+def _csv(value: float | None, digits: int = 6) -> str:
+    return "" if value is None else f"{value:.{digits}f}"

@@ -22,8 +22,8 @@ _AHEAD = 2  # batches that each worker prepares in advance, the loader's default
 class Footprint:
     """Bytes.
 
-    state: weights, gradients and the optimiser's moments. activations: what the backward pass keeps of one part of a
-    batch. loader: the workers and the batches they hold.
+    state: weights and their copies, gradients, and the optimiser's moments. activations: what the backward pass keeps
+    of one part of a batch. loader: the workers and the batches they hold.
     """
 
     state: int
@@ -53,6 +53,7 @@ def footprint(
     batch_size: int,
     workers: int,
     dtype: torch.dtype | None = None,
+    copies: int = 0,
 ) -> Footprint:
     """Count what training ``network`` takes.
 
@@ -60,12 +61,13 @@ def footprint(
         sample: a sample of the run, without a batch axis.
         batch_size: samples that one process takes at once.
         dtype: of autocast, None without.
+        copies: of the weights that are kept beside them, as a running mean.
     """
     learnt = sum(p.numel() * p.element_size() for p in network.parameters())
     moments = 2 if "betas" in optimizer.defaults else int(bool(optimizer.defaults.get("momentum")))
     batch = batch_size * sum(value.numel() * value.element_size() for value in sample.values())
     return Footprint(
-        state=learnt * (2 + moments),
+        state=learnt * (2 + moments + copies),
         activations=_activations(network, sample["image"], batch_size, dtype),
         loader=max(1, workers) * (_WORKER * (workers > 0) + _AHEAD * batch),
     )
@@ -76,7 +78,9 @@ def _activations(network: nn.Module, image: Tensor, batch_size: int, dtype: torc
     network = copy.deepcopy(network).train()  # counters of norms would go on
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.random.fork_rng(devices=[]):
         own = (*network.parameters(), *network.buffers())
-        weights = {_place(form) for tensor in own for form in (tensor, mode.from_tensor(tensor))}
+        # all kept alive: what is freed may be at the place of something else later
+        forms = [form for tensor in own for form in (tensor, mode.from_tensor(tensor))]
+        weights = {_place(form) for form in forms}
         kept: dict[int, Tensor] = {}
 
         def pack(tensor: Tensor) -> Tensor:

@@ -70,7 +70,7 @@ class Hooks:
 
 
 class NonFiniteLossError(RuntimeError):
-    """The loss is not a number; the last checkpoint is kept."""
+    """Loss or gradient is not a number; the last checkpoint is kept."""
 
 
 def rate_at(step: int, plan: Plan) -> float:
@@ -112,8 +112,8 @@ def train(
 
     Raises:
         InputError: a batch that the processes cannot share, or no checkpoint that is whole.
-        NonFiniteLossError: the loss of a step is not finite. CheckpointError: a full disk. DataWorkerError: a sample
-            could not be made.
+        NonFiniteLossError: the loss of a step is not finite, or its gradient. CheckpointError: a full disk.
+        DataWorkerError: a sample could not be made.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     precision: Any = fabric.strategy.precision
@@ -126,7 +126,6 @@ def train(
         hooks.log(complaint)
     if state is not None:
         network.load_state_dict(state["network"])
-        optimizer.load_state_dict(state["optimizer"])
         precision.load_state_dict(state["precision"])
         start, best_score, stale, finished = (state[key] for key in ("step", "best_score", "stale", "finished"))
         if average is not None:
@@ -135,6 +134,8 @@ def train(
         if not finished:
             hooks.log(f"resuming after step {start} of {plan.steps}")
     network, optimizer = fabric.setup(network, optimizer)
+    if state is not None:  # not before the weights are on their device: their moments go where they are
+        optimizer.load_state_dict(state["optimizer"])
     validated = _plain(network) if average is None else average.module.to(fabric.device)
 
     def content(step: int) -> dict[str, Any]:
@@ -172,9 +173,12 @@ def train(
                 value = loss(network(batch["image"]), batch["label"]) / plan.accumulate
                 current += float(value.detach())
                 if not math.isfinite(current):
-                    raise NonFiniteLossError(_not_finite(step, plan, current, hooks.describe))
+                    raise _not_finite("loss", current, step, plan, hooks.describe)
                 fabric.backward(value)
-        norm = _clipped_norm(fabric, network, optimizer, plan.clip_norm)
+        limit = math.inf if plan.clip_norm is None else plan.clip_norm
+        norm = float(cast(Any, fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=False)))
+        if not math.isfinite(norm) and getattr(precision, "scaler", None) is None:  # a scaler leaves such a step out
+            raise _not_finite("gradient's norm", norm, step, plan, hooks.describe)
         optimizer.step()
         if average is not None:
             average.update_parameters(_plain(network))
@@ -220,22 +224,12 @@ def _step_seed(seed: int, step: int, rank: int) -> int:
     return hash((seed, step) if rank == 0 else (seed, step, rank)) % 2**63
 
 
-def _not_finite(step: int, plan: Plan, value: float, describe: Callable[[int], str]) -> str:
+def _not_finite(what: str, value: float, step: int, plan: Plan, describe: Callable[[int], str]) -> NonFiniteLossError:
     samples = [describe(n) for n in range(step * plan.batch_size, (step + 1) * plan.batch_size)]
-    return (
-        f"the loss of step {step + 1} is {value}, of the batch {', '.join(samples)}; the last checkpoint is kept: "
+    return NonFiniteLossError(
+        f"the {what} of step {step + 1} is {value}, of the batch {', '.join(samples)}; the last checkpoint is kept: "
         "lower the learning rate, or look at these samples, and go on"
     )
-
-
-def _clipped_norm(fabric: Fabric, network: nn.Module, optimizer: Any, most: float | None) -> float:
-    """The gradient's norm, before it is clipped to ``most``. One that is not finite is refused, but in half precision,
-    whose scaler leaves such a step out."""
-    limit = math.inf if most is None else most
-    scaled = getattr(fabric.strategy.precision, "scaler", None) is not None
-    norm = fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=most is not None and not scaled)
-    assert norm is not None  # what Fabric returns for a norm
-    return float(norm)
 
 
 def _plain(network: nn.Module) -> nn.Module:

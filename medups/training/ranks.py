@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import Sampler
 
@@ -32,7 +33,7 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
             strategy="auto" if is_single(devices, nodes) else "ddp",
             precision=training["precision"],
         )
-    except (ValueError, RuntimeError) as error:  # Fabric's own words say what is not there
+    except (ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric's own words say what is not there
         raise InputError(f"training.accelerator, devices or precision: {error}") from error
 
 
@@ -61,20 +62,21 @@ def _begun() -> tuple[int, int] | None:
     return None
 
 
-class Order(Sampler[int]):
-    """The samples of one process, in the order it takes them: its share of each part of each batch.
+def share_of(batch_size: int, parts: int, ranks: int) -> int:
+    """Samples that one process takes of each part of a batch. Raises InputError where they cannot be shared evenly."""
+    if batch_size < 1 or batch_size % (parts * ranks):
+        raise InputError(
+            f"training.batch_size={batch_size} must be a multiple of accumulate x processes = {parts} x {ranks}"
+        )
+    return batch_size // (parts * ranks)
 
-    Raises:
-        InputError: a part of a batch that cannot be shared evenly.
-    """
+
+class Order(Sampler[int]):
+    """The samples of one process, in the order it takes them: its share of each part of each batch."""
 
     def __init__(self, steps: range, batch_size: int, parts: int, rank: int, ranks: int) -> None:
-        if batch_size % (parts * ranks):
-            raise InputError(
-                f"training.batch_size={batch_size} must be a multiple of accumulate x processes = {parts} x {ranks}"
-            )
         self.steps, self.batch_size, self.parts, self.rank = steps, batch_size, parts, rank
-        self.own = batch_size // (parts * ranks)
+        self.own = share_of(batch_size, parts, ranks)
 
     def __iter__(self) -> Iterator[int]:
         part_size = self.batch_size // self.parts

@@ -7,6 +7,8 @@ from typing import ClassVar, NamedTuple
 
 from torch import Tensor, nn
 
+from medups.ops.dtypes import is_autocast
+
 Scale = float | Sequence[float]
 
 
@@ -30,7 +32,8 @@ class Upsampler(nn.Module):
     Raises:
         ValueError: an argument outside its range; a guide that is missing, smaller than ``x``, or of
             another batch or number of channels.
-        TypeError: an input that is not a floating-point tensor, or a guide of another dtype or device.
+        TypeError: an input that is not a floating-point tensor, or a guide of another device or, but under autocast,
+            another dtype.
     """
 
     needs_guide: ClassVar[bool] = False
@@ -84,7 +87,8 @@ class Upsampler(nn.Module):
                     f"{name}: guide is missing; give a map [B, {self.guide_channels}, *size of the output]"
                 )
             return
-        if guide.dtype != x.dtype or guide.device != x.device:
+        types_fit = guide.dtype == x.dtype or is_autocast(x.device)  # which makes norms float32
+        if not types_fit or guide.device != x.device:
             raise TypeError(
                 f"{name}: guide is {guide.dtype} on {guide.device}, x is {x.dtype} on {x.device}; they must agree"
             )

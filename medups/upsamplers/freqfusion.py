@@ -84,7 +84,11 @@ class FreqFusion(Upsampler):
         self.lowpass_kernel = odd_kernel("FreqFusion", lowpass_kernel, "lowpass_kernel")
         self.highpass_kernel = odd_kernel("FreqFusion", highpass_kernel, "highpass_kernel")
         self.border: Border = border
-        self.hamming_window = hamming_window
+        self.lowpass_window: Tensor | None
+        self.highpass_window: Tensor | None
+        for name, size in (("lowpass_window", self.lowpass_kernel), ("highpass_window", self.highpass_kernel)):
+            window = _hamming(spatial_dims, size) if hamming_window else None
+            self.register_buffer(name, window, persistent=False)
         m = compressed_channels
         self.compress_guide = conv(spatial_dims, guide_channels, m)
         self.compress = conv(spatial_dims, in_channels, m)
@@ -107,7 +111,7 @@ class FreqFusion(Upsampler):
         fine, deep = self.compress_guide(guide), self.compress(x)
         sharpening = None
         if self.highpass is not None:
-            sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
+            sharpening = self._tapered(self.highpass, fine, self.highpass_window)
             fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
         smooth = self._lowpass_logits(fine, deep)
         # all that is enlarged by the same kernels at once
@@ -125,19 +129,19 @@ class FreqFusion(Upsampler):
         """Logits of each output pixel's kernel; their deep part is upsampled by their fine part."""
         if self.lowpass is None:
             return None
-        logits = self._tapered(self.lowpass, fine, self.lowpass_kernel)
+        logits = self._tapered(self.lowpass, fine, self.lowpass_window)
         return logits + self._filter(self.lowpass(deep), logits, self.lowpass_kernel)
 
     def _filter(self, x: Tensor, logits: Tensor, kernel_size: int) -> Tensor:
         return reassemble(x, logits[:, None], kernel_size=kernel_size, border=self.border, softmax=True)
 
-    def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, kernel_size: int) -> Tensor:
+    def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, window: Tensor | None) -> Tensor:
         """``layer(x)``; with the window its logarithm is added to the bias, which tapers the softmax to come."""
-        if not self.hamming_window:
+        if window is None:
             out: Tensor = layer(x)
             return out
         assert layer.bias is not None
-        bias = layer.bias + _hamming(self.spatial_dims, kernel_size).log().to(layer.bias)
+        bias = layer.bias + window.log().to(layer.bias.dtype)
         return CONVS[self.spatial_dims](x, layer.weight, bias, padding=layer.padding)
 
 
@@ -181,10 +185,8 @@ class OffsetGenerator(nn.Module):
         # from pixels of the deep map to pixels of the upsampled one, the last axis first
         wide = wide_dtype(offsets.dtype)
         ratios = [big / small for big, small in zip(size, deep_size, strict=True)][::-1]
-        ratio = torch.tensor(ratios, dtype=wide, device=up.device)
-        groups = offsets.shape[1] // len(size)
-        ratio = ratio.repeat_interleave(groups).reshape(-1, *[1] * len(size))
-        return sample_offsets(up, offsets.to(wide) * ratio)
+        parts = offsets.to(wide).chunk(len(size), 1)
+        return sample_offsets(up, torch.cat([part * ratio for part, ratio in zip(parts, ratios, strict=True)], 1))
 
     def _at(self, maps: Tensor, size: torch.Size) -> Tensor:
         return read_nearest(pixel_shuffle(maps, self.scale), size)

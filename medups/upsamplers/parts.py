@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from medups.ops import reassemble
 from medups.upsamplers.base import Upsampler
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -76,6 +77,9 @@ def read_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
             continue
         if n and out % n == 0:
             x = x.repeat_interleave(out // n, 2 + axis)
+        elif x.is_cuda and x.numel():  # the gradient of an index adds up in no fixed order there
+            one = x.new_ones(()).expand(x.shape[0], 1, 1, *size)
+            return reassemble(x, one, kernel_size=1)
         else:
             x = x.index_select(2 + axis, torch.arange(out, device=x.device) * n // out)
     return x

@@ -31,6 +31,7 @@ _REGISTRY: dict[str, Callable[..., Upsampler]] = {
     "transposed_conv": TransposedConv,
     "pixel_shuffle": PixelShuffle,
 }
+_OTHER_NAMES = {"bilinear": "linear_aligned"}  # as TransUNet's step is called
 
 
 def list_upsamplers() -> list[str]:
@@ -53,7 +54,7 @@ def create_upsampler(
     scale_factor: Scale = 2,
     **options: Any,
 ) -> Upsampler:
-    """Make the upsampler ``name`` with its options.
+    """Make the upsampler ``name`` with its options; ``bilinear`` is another name of ``linear_aligned``.
 
     Raises:
         ValueError: an unknown name (the message lists what there is), or an argument outside its range.
@@ -69,6 +70,7 @@ def create_upsampler(
 
 
 def _entry(name: str) -> Callable[..., Upsampler]:
+    name = _OTHER_NAMES.get(name, name)
     if name not in _REGISTRY:
         near = get_close_matches(name, _REGISTRY, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""

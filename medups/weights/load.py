@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import pickle
 import re
+import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -16,6 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medups.files import check_archive
 from medups.weights import peers, resfu, swin, transunet, vit
 
 Published = Mapping[str, Tensor]
@@ -45,7 +48,11 @@ _LAYOUTS: dict[str, Layout] = {
     "swin-unet": Layout(swin.adapt),
     "swin-imagenet": Layout(swin.adapt_imagenet, swin.FRESH_FROM_IMAGENET),
 }
+_HEAD = "head"  # of our networks
 _PREFIXES = ("module.", "swin_unet.")
+_UNREADABLE = (
+    OSError, EOFError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
 _DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not decide
 
 
@@ -127,8 +134,8 @@ def load_published(
         ]
         raise ValueError(
             f"weights of layout {layout!r} do not fit {type(module).__name__}; {'; '.join(problems)}. "
-            "Check the layout and the arguments the network was built with; strict=False leaves what does not fit "
-            f"fresh, such as the head of another number of classes.{_hint(whole, rules, module)}"
+            f"Check the layout and the arguments the network was built with{_offer(wrong, missing, expected, unused)}."
+            f"{_hint(whole, rules, module)}"
         )
     module.load_state_dict({name: ours[name] for name in loaded}, strict=False)
     checksum = None
@@ -140,6 +147,13 @@ def load_published(
 
 def _under(published: Published, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
+
+
+def _offer(wrong: list[str], missing: list[str], expected: list[str], unused: list[str]) -> str:
+    """What strict=False would do, where it would lose the head of another number of classes alone."""
+    if unused or len(missing) > len(expected) or not all(name.split(".")[0] == _HEAD for name in wrong):
+        return ""
+    return f"; the number of classes alone differs: strict=False (weights.strict=false) leaves {', '.join(wrong)} fresh"
 
 
 def _hint(published: Published, rules: Layout, module: nn.Module) -> str:
@@ -160,11 +174,12 @@ def _read(source: str | PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
         return source
     path = Path(source)
     try:
+        check_archive(path)
         if path.suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, ValueError, RuntimeError, pickle.UnpicklingError) as error:
+    except _UNREADABLE as error:
         raise ValueError(f"{path}: expected a readable checkpoint of tensors, found {error}") from error
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
 from pathlib import Path
@@ -19,7 +19,10 @@ _SQUARE = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Machine:
-    """Bandwidth in bytes and peak in multiply-adds a second, both measured, and what was measured with what."""
+    """Bandwidth in bytes and peak in multiply-adds a second, both measured, and what was measured with what.
+
+    ``peaks`` are by dtype; that of float32 is TensorFloat32's on a GPU, as convolutions there use it by default.
+    """
 
     device: str
     threads: int
@@ -28,10 +31,10 @@ class Machine:
     commit: str
     date: str
     bandwidth: float
-    peak: float
+    peaks: Mapping[str, float]
 
     @classmethod
-    def measure(cls, device: str) -> Machine:
+    def measure(cls, device: str, dtypes: Sequence[str] = ("float32",)) -> Machine:
         return cls(
             device=torch.cuda.get_device_name() if device == "cuda" else _processor(),
             threads=torch.get_num_threads(),
@@ -40,12 +43,12 @@ class Machine:
             commit=_commit(),
             date=date.today().isoformat(),
             bandwidth=_bandwidth(device),
-            peak=_peak(device),
+            peaks={dtype: _peak(device, getattr(torch, dtype)) for dtype in dtypes},
         )
 
-    def floor(self, moved: float, multiply_adds: float) -> float:
+    def floor(self, moved: float, multiply_adds: float, dtype: str = "float32") -> float:
         """Seconds that ``moved`` bytes and so many multiply-adds take at least, done at the same time."""
-        return max(moved / self.bandwidth, multiply_adds / self.peak)
+        return max(moved / self.bandwidth, multiply_adds / self.peaks[dtype])
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
@@ -80,11 +83,15 @@ def _bandwidth(device: str) -> float:
     return 2 * source.nbytes / min(timed(lambda: target.copy_(source), device) for _ in range(7))
 
 
-def _peak(device: str) -> float:
+def _peak(device: str, dtype: torch.dtype) -> float:
     n = _SQUARE[device]
-    a, b = torch.randn(2, n, n, device=device)
+    a, b = torch.randn(2, n, n, device=device).to(dtype)
     out = torch.empty_like(a)
-    return float(n) ** 3 / min(timed(lambda: torch.mm(a, b, out=out), device) for _ in range(7))
+    usual, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
+    try:
+        return float(n) ** 3 / min(timed(lambda: torch.mm(a, b, out=out), device) for _ in range(7))
+    finally:
+        torch.backends.cuda.matmul.allow_tf32 = usual
 
 
 def _processor() -> str:

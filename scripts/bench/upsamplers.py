@@ -188,7 +188,7 @@ def measure(
             "setting": name, "method": case.name, "pass": kind, "dtype": str(dtype).removeprefix("torch."),
             "median": median, "low": low, "high": high, "peak_bytes": peak,
             "held": case.moved(), "bytes": moved, "multiply_adds": operations,
-            "floor": machine.floor(moved, operations),
+            "floor": machine.floor(moved, operations, str(dtype).removeprefix("torch.")),
             "output_elements": case.guide[:, 0].numel() * case.x.shape[1],
         }  # fmt: skip
 
@@ -218,7 +218,7 @@ def main() -> None:
             print(f"{name} {str(dtype).removeprefix('torch.')}", flush=True)
             peaks.append(list(peaks_of(works_of(name, *what, dtype, options.against), options.device)))
         keep_freed_memory()
-        machine = Machine.measure(options.device)
+        machine = Machine.measure(options.device, options.dtypes)
         records = [
             record
             for (name, dtype), most in zip(runs, peaks, strict=True)

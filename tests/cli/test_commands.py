@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import re
 import shutil
 
 import nibabel as nib
@@ -41,11 +42,16 @@ def test_train_writes_a_run_folder(run):
     assert {"bundle", "checkpoints", "log.txt", "config.json"} <= {path.name for path in folder.iterdir()}
     assert (folder / "checkpoints" / "last.pt").is_file()
     assert (folder / "checkpoints" / "best.pt").is_file()
-    assert "validation Dice" in (folder / "log.txt").read_text()
+    log = (folder / "log.txt").read_text()
+    assert re.search(r"step 3: loss [\d.]+, learning_rate [\d.]+, gradient_norm [\d.]+, samples_per_second", log)
+    assert "validation Dice" in log
     events = EventAccumulator(str(folder))
     events.Reload()
     scalars = set(events.Tags()["scalars"])
-    assert {"train/loss", "train/learning_rate", "val/dice", "val/dice_liver"} <= scalars
+    training = {"loss", "learning_rate", "gradient_norm", "samples_per_second", "waiting_for_data"}
+    assert {f"train/{name}" for name in training} | {"val/dice", "val/dice_liver"} <= scalars
+    waiting = [event.value for event in events.Scalars("train/waiting_for_data")]
+    assert all(0 < share < 1 for share in waiting)
     assert events.Tags()["images"] == ["val/overlay"]
     assert [event.step for event in events.Scalars("train/loss")] == [1, 2, 3, 4, 5, 6]
 
@@ -98,6 +104,34 @@ def test_another_configuration_does_not_resume(run, capsys):
     assert "training.optimizer.lr: 0.003 then, 0.5 now" in error
 
 
+def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
+    """Options without parameters of a swapped network's upsampler, files that came or went, other weights to start."""
+    for kind, goal in (("img", "images"), ("label", "labels")):
+        (tmp_path / "data" / goal).mkdir(parents=True)
+        for path in (phantoms / kind).iterdir():
+            shutil.copy(path, tmp_path / "data" / goal)
+    recipe = [
+        "data=folders", f"data.root={tmp_path / 'data'}", "data.source_labels=btcv13", "training=quick",
+        f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}", "training.steps=1", "training.batch_size=1",
+        "network=unet_3d", "network.module.channels=[4,8]", "network.module.strides=[2]", "upsampler=resfu",
+        "upsampler.options.embed_channels=8", "network.inferer.roi_size=[16,16,16]", "network.spacing=[12,8,8]",
+    ]  # fmt: skip
+    assert medups("train", *recipe) == 0
+    weights = tmp_path / "weights.pt"
+    torch.save({"a": torch.zeros(1)}, weights)
+    for change, found in (
+        (["upsampler.options.radius=4"], "upsampler.options.radius: 8 then, 4 now"),
+        ([f"weights.path={weights}"], "weights.path: None then, "),
+    ):
+        assert medups("train", *recipe, *change) == 2
+        assert found in capsys.readouterr().err
+    for kind in ("images", "labels"):
+        name = f"{'img' if kind == 'images' else 'label'}0004.nii.gz"
+        (tmp_path / "data" / kind / name).unlink()
+    assert medups("train", *recipe) == 2
+    assert "cases.0004: train then, None now" in capsys.readouterr().err
+
+
 def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
     folder, _ = run
     masks = tmp_path / "masks"
@@ -114,9 +148,18 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
         )
         assert len((tmp_path / protocol / "cases.csv").read_text().splitlines()) == 1 + 4 * 8
         assert len(list((tmp_path / protocol / "overlays").glob("*.png"))) == 4
+        page = (tmp_path / protocol / "report.html").read_text()
+        shown = re.findall(r'<img src="([^"]+)"', page)
+        assert sorted(shown) == [f"overlays/000{n}.png" for n in (1, 2, 3, 4)]
+        assert all((tmp_path / protocol / name).is_file() for name in shown)
     assert medups("compare", tmp_path / "physical") == 0
     assert medups("compare", tmp_path / "physical", tmp_path / "synapse") == 2
     assert "the protocol differs" in capsys.readouterr().err
+    (tmp_path / "masks" / "img0004.nii.gz").unlink()
+    rest = ["--pred", masks, "--label", phantoms / "label", "--label-labels", "btcv13", "--output", tmp_path / "three"]
+    assert medups("evaluate", *rest) == 0
+    assert medups("compare", tmp_path / "physical", tmp_path / "three") == 2
+    assert "three: the list of cases differs" in capsys.readouterr().err
 
 
 def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path):
@@ -131,6 +174,18 @@ def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path):
     one = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / "one.nii"]
     assert medups("predict", *model, *one) == 0
     assert nib.load(tmp_path / "one.nii").get_data_dtype() == np.uint8
+
+
+def test_a_mask_never_takes_its_scans_place(run, phantoms, tmp_path, capsys):
+    folder, _ = run
+    scan = tmp_path / "img0001.nii.gz"
+    shutil.copy(phantoms / "img" / "img0001.nii.gz", scan)
+    before = scan.read_bytes()
+    for output in (scan, tmp_path):
+        assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", output) == 2
+        assert "the mask would replace the scan" in capsys.readouterr().err
+    assert scan.read_bytes() == before
+    assert list(tmp_path.iterdir()) == [scan]
 
 
 def test_a_monai_3d_network_trains_and_predicts(phantoms, tmp_path):
@@ -152,7 +207,7 @@ def test_a_monai_3d_network_trains_and_predicts(phantoms, tmp_path):
 def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
     _, recipe = run
     assert medups("baseline", *recipe[:-1], f"output={tmp_path / 'masks'}") == 0
-    assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["img0004.nii.gz"]
+    assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["0004.nii.gz"]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +223,12 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
         (["training.epochs=2"], "either steps or epochs"),
         (["upsampler.name=magic"], "unknown upsampler 'magic'"),
         (["training.loss._target_=os.system"], "is not allowed"),
-        (["network=unet_3d", "upsampler=bilinear"], "unknown upsampler 'bilinear'"),
+        (["network=unet_3d", "upsampler=patch_expand"], "unknown upsampler 'patch_expand'"),
+        (["network=unet_3d", "network.spacing=[0,1.5,1.5]"], "network.spacing must be three numbers"),
+        (["training.validations=0"], "training.validations must be 1 or more, got 0"),
+        (["training.steps=0"], "training.steps must be 1 or more, got 0"),
+        (["training.batch_size=0"], "training.batch_size must be 1 or more, got 0"),
+        (["weights.path=/nowhere.npz"], "weights.path: /nowhere.npz: cannot be read"),
     ],
 )
 def test_wrong_training_settings(phantoms, tmp_path, capsys, overrides, message):
@@ -259,6 +319,11 @@ def test_bad_predictions(run, phantoms, tmp_path, capsys):
     assert "say with --pred-labels" in capsys.readouterr().err
     assert medups("evaluate", *good, "--pred-labels", "btcv13", "--organs", "livr") == 2
     assert "did you mean 'liver'" in capsys.readouterr().err
+    own = tmp_path / "own.yaml"
+    own.write_text("organs: {1: Liver, 2: cyst}")
+    assert medups("evaluate", *good, "--pred-labels", own) == 2
+    assert "no organ is in both label sets, Liver, cyst against spleen" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
     blocked = [*good[:-1], tmp_path / "file" / "below", "--pred-labels", "btcv13"]
     assert medups("evaluate", *blocked) == 2

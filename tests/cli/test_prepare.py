@@ -67,12 +67,46 @@ def test_all_problems_at_once(dataset, tmp_path, capsys):
     out, error = capsys.readouterr()
     out = " ".join(out.split())
     assert "label ids [90] are not in the set 'btcv13'" in out
-    assert "its ids are among those of totalsegmentator_v1 and totalsegmentator_v2" in out
+    assert "data.source_labels=totalsegmentator_v1 (or totalsegmentator_v2) has all ids of all masks" in out
     assert "label0002.nii.gz: shape" in out
     assert "img0003.nii.gz: the compressed file is cut or damaged" in out
     assert "label0004.nii.gz: no organ of the set 'synapse8'" in out
     assert "4 problems in 4 cases" in error
     assert not (tmp_path / "cache").exists()
+    assert not (tmp_path / "out").exists()
+
+
+def test_files_that_do_not_pair_up_hide_nothing_else(dataset, tmp_path, capsys):
+    """Ids that no shipped set has: the table to be filled in is written out."""
+    (dataset / "label" / "label0003.nii.gz").unlink()
+    change(dataset / "label" / "label0001.nii.gz", lambda data, affine: (np.where(data == 6, 250, data), affine))
+    assert prepare(dataset, tmp_path) == 2
+    out, error = capsys.readouterr()
+    out = " ".join(out.split())
+    assert "do not pair up: 1 images without a mask (0003)" in out
+    assert "data.split.val: no such cases: 0003" in out
+    assert "label ids [250] are not in the set 'btcv13'" in out
+    assert "1: spleen, 2: right_kidney" in out
+    assert "250: NAME}', with the organs of 250, and give data.source_labels=own.yaml" in out
+    assert "3 problems in 3 cases" in error
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_case_without_a_mask_has_its_picture(phantoms, tmp_path):
+    root = tmp_path / "list"
+    root.mkdir()
+    entries = [{"image": str(phantoms / f"img/img000{n}.nii.gz"), "label": str(phantoms / f"label/label000{n}.nii.gz")}
+               for n in (1, 2)]  # fmt: skip
+    labels = {"0": "background", **{str(number): organ for number, organ in BTCV.organs.items()}}
+    content = {"labels": labels, "training": entries, "test": [str(phantoms / "img/img0003.nii.gz")]}
+    (root / "dataset.json").write_text(json.dumps(content))
+    recipe = ["data=datalist", f"data.root={root}", f"data.cache={tmp_path / 'cache'}"]
+    assert main(["prepare", *recipe, "--output", str(tmp_path / "out")]) == 0
+    pictures = {path.stem: imread(path) for path in (tmp_path / "out" / "overlays").iterdir()}
+    assert sorted(pictures) == ["0001", "0002", "0003"]
+    coloured = {name: np.ptp(picture[..., :3], -1).max() > 0.3 for name, picture in pictures.items()}
+    assert coloured == {"0001": True, "0002": True, "0003": False}
+    assert pictures["0003"][..., 0].std() > 0.1
 
 
 def test_the_same_scan_twice(dataset, tmp_path, capsys):

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medups.bundle.model import load_bundle
 from medups.bundle.train import network_spec
@@ -16,7 +18,9 @@ from medups.cli.settings import compose
 from medups.config import build
 from medups.data.canonical import Grid
 from medups.data.labels import label_set
-from medups.upsamplers import ReSFU
+from medups.training.checkpoint import CheckpointError, load_checkpoint
+from medups.training.ranks import is_begun, make_fabric
+from medups.upsamplers import Interpolate, ReSFU
 
 
 def medups(*arguments):
@@ -60,6 +64,36 @@ def test_a_sweep_says_which_run_failed(recipe, tmp_path, monkeypatch, capsys):
     assert (tmp_path / "runs" / "32" / "bundle" / "models" / "model.pt").is_file()
 
 
+def test_a_sweep_of_upsamplers(phantoms, tmp_path, monkeypatch):
+    """The names of every recipe, ``bilinear`` too, in a network that takes none of its own."""
+    monkeypatch.chdir(tmp_path)
+    recipe = [
+        "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", "data.split.train=['0001','0002']",
+        "data.split.val=[]", "data.split.test=[]", "network=unet_3d", "network.module.channels=[4,8]",
+        "network.module.strides=[2]", "network.inferer.roi_size=[16,16,16]", "network.spacing=[12,8,8]",
+        "training=quick", "training.steps=1", "training.batch_size=1", "training.workers=0",
+    ]  # fmt: skip
+    assert medups("train", "-m", *recipe, "upsampler=bilinear,resfu") == 0
+    for name, kind, other in (("bilinear", Interpolate, ReSFU), ("resfu", ReSFU, Interpolate)):
+        network = load_bundle(tmp_path / "runs" / f"unet_3d-{name}-0" / "bundle").network
+        kinds = {type(module) for module in network.modules()}
+        assert (kind in kinds, other in kinds) == (True, False)
+
+
+def test_a_sweep_tells_failures_from_wrong_input(recipe, tmp_path, monkeypatch, capsys):
+    """A run that fails while working: exit code 1, its output and its reason; the others are done."""
+    monkeypatch.chdir(tmp_path)
+
+    def full(bundle, *_):
+        if "runs/1" in str(bundle):
+            raise CheckpointError("No space left on device")
+
+    monkeypatch.setattr("medups.bundle.train.write_bundle", full)
+    assert medups("train", "-m", *recipe, "seed=0,1", "output=runs/${seed}") == 1
+    assert "1 runs of the sweep failed: runs/1: No space left on device" in capsys.readouterr().err
+    assert (tmp_path / "runs" / "0" / "checkpoints" / "last.pt").is_file()
+
+
 def test_a_sweep_with_a_wrong_setting(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert medups("train", "-m", *recipe, "nonsense=1,2") == 2
@@ -74,6 +108,68 @@ def test_profile(recipe, tmp_path, capsys):
     assert set(rates) == {"data", "network", "training"}
     assert rates["training"] < 1.5 * min(rates["data"], rates["network"])
     assert "What limits is the" in out
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_modern_recipe(recipe, tmp_path):
+    """Deep supervision, a running mean, a cosine and a warm-up, in one run of a few steps."""
+    modern = ["training=modern", "training.epochs=null", "training.steps=4", "training.batch_size=2",
+              "training.warmup_steps=2", "training.validations=1", "training.workers=0", "network=transunet_tiny",
+              "network.size=32", f"output={tmp_path / 'run'}"]  # fmt: skip
+    own = [one for one in recipe if not one.startswith(("training", "network"))]
+    assert medups("train", *own, *modern) == 0
+    state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
+    assert any(name.startswith("deep_heads.") for name in state["network"])
+    assert any(not torch.equal(value, state["weights"][name]) for name, value in state["network"].items())
+    events = EventAccumulator(str(tmp_path / "run"))
+    events.Reload()
+    rates = [event.value / 3e-4 for event in events.Scalars("train/learning_rate")]
+    assert rates == pytest.approx([0.5, 1, 1, 0.5])  # up in two steps, then half a cosine in two more
+    assert load_bundle(tmp_path / "run" / "bundle").network(torch.zeros(1, 1, 32, 32)).shape == (1, 9, 32, 32)
+
+
+def test_published_slices_are_always_flipped_when_they_are_turned():
+    """As published: a turn by 0 to 3 quarters and one flip, half of the time; so one of four turned slices by each."""
+    turn = build(compose(["data.root=x", "network=transunet"])["training"]["augmentation"]["slices"][0]).transforms[0]
+    image = torch.arange(9.0).reshape(1, 3, 3)
+    seen = Counter()
+    for seed in range(200):
+        turn.set_random_state(seed)
+        seen[tuple(turn({"image": image, "label": image})["image"].flatten().int().tolist())] += 1
+    flat = image[0].int()
+    flips = {tuple(torch.rot90(flat, k).flip(axis).flatten().tolist()) for k in range(4) for axis in (0, 1)}
+    assert len(flips) == 4
+    assert set(seen) == flips
+    assert max(seen.values()) < 2 * min(seen.values())
+
+
+@pytest.mark.parametrize(
+    ("variables", "devices"),
+    [
+        ({}, None),
+        ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
+        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}, (4, 2)),
+        ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}, (2, 3)),
+    ],
+)
+def test_processes_that_others_began(monkeypatch, variables, devices):
+    """What torchrun and SLURM say of processes a node and of nodes goes before the recipe's own."""
+    for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NNODES", "TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    asked = {}
+    monkeypatch.setattr("medups.training.ranks.Fabric", lambda **options: asked.update(options))
+    make_fabric({"accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true"})
+    assert (asked["devices"], asked["num_nodes"]) == (devices or (1, 1))
+    assert asked["strategy"] == ("ddp" if devices else "auto")
+    assert is_begun() == (devices is not None)
+
+
+def test_devices_that_are_not_there(recipe, tmp_path, capsys):
+    for wrong in (["training.accelerator=cuda", "training.devices=4"], ["training.precision=7-bit"]):
+        assert medups("train", *recipe, *wrong, f"output={tmp_path / 'run'}") == 2
+        assert "training.accelerator, devices or precision: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 

@@ -229,6 +229,23 @@ def test_autocast(method, dims):
     assert (out.x - exact).abs().max() < 0.1 * exact.abs().max()
 
 
+@pytest.mark.parametrize("half", ["x", "guide"])
+@EACH
+def test_autocast_of_maps_that_differ_in_type(method, half):
+    """Norms give float32 under autocast on a GPU, convolutions half precision: a skip and a deep map meet as such."""
+    x, guide = inputs(2)
+    up = method.make(2)
+    mixed = [value.bfloat16() if name == half else value for name, value in (("x", x), ("guide", guide))]
+    with pytest.raises(TypeError, match="they must agree"):
+        up(*mixed)
+    with torch.autocast("cpu", torch.bfloat16):
+        out = up(mixed[0].requires_grad_(), mixed[1])
+    (out.x.float().sum() + out.guide.float().sum()).backward()
+    assert torch.isfinite(mixed[0].grad).all()
+    exact = up(*(value.float() for value in mixed)).x
+    assert (out.x - exact).abs().max() < 0.1 * exact.abs().max()
+
+
 @DIMS
 @EACH
 def test_meta_device(method, dims):

@@ -16,7 +16,13 @@ SHAPE = (6, 9, 7)  # slices, rows, columns
 SPACING = (0.7, 0.9, 2.5)  # along columns, rows, slices
 
 
-def write_series(folder: Path, angle: float = 0.0, uid: str = "1.2.3", missing: tuple[int, ...] = ()) -> np.ndarray:
+def write_series(
+    folder: Path,
+    angle: float = 0.0,
+    uid: str = "1.2.3",
+    missing: tuple[int, ...] = (),
+    tags: dict[str, str] | None = None,
+) -> np.ndarray:
     """A CT series of known voxels; ``angle`` tips it about the left-right axis."""
     folder.mkdir(exist_ok=True, parents=True)
     voxels = np.random.default_rng(3).integers(-1000, 2000, SHAPE).astype(np.int16)
@@ -40,6 +46,7 @@ def write_series(folder: Path, angle: float = 0.0, uid: str = "1.2.3", missing: 
             "0020|0037": "\\".join(f"{v:.6f}" for v in (1, 0, 0, *down)),
             "0028|1052": "0",
             "0028|1053": "1",
+            **(tags or {}),
         }.items():
             image.SetMetaData(tag, value)
         # names that sort against the slices' order
@@ -65,6 +72,28 @@ def test_voxels_lie_where_simpleitk_puts_them(tmp_path, angle):
 def test_missing_slices(tmp_path, missing):
     write_series(tmp_path, missing=missing)
     with pytest.raises(InputError, match="slices are missing"):
+        read_dicom(tmp_path)
+
+
+def test_headers_without_a_thickness_or_with_words_for_numbers(tmp_path):
+    """Thickness is needed of a single slice alone."""
+    voxels = write_series(tmp_path / "empty", tags={"0018|0050": ""})
+    np.testing.assert_array_equal(read_dicom(tmp_path / "empty").data, voxels.transpose(2, 1, 0))
+    write_series(tmp_path / "words", tags={"0018|0050": "thin"})
+    with pytest.raises(InputError, match=r"expected numbers in DICOM tag \(0018,0050\), found 'thin"):
+        read_dicom(tmp_path / "words")
+
+
+def test_pixels_without_a_size(tmp_path, monkeypatch):
+    """The writer refuses to write it, so the header's reader is told it."""
+    write_series(tmp_path)
+    read = sitk.ImageFileReader.GetMetaData
+
+    def flat(reader, tag):
+        return "0\\0" if tag == "0028|0030" else read(reader, tag)
+
+    monkeypatch.setattr(sitk.ImageFileReader, "GetMetaData", flat)
+    with pytest.raises(InputError, match=r"pixel spacing must be positive, found \[0.0, 0.0\]"):
         read_dicom(tmp_path)
 
 

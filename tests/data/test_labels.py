@@ -46,7 +46,8 @@ def test_names_that_nobody_knows():
     with pytest.raises(InputError, match="did you mean 'synapse8'"):
         label_set("synapse")
     with pytest.raises(InputError, match="unknown organ 'livr'; did you mean 'liver'"):
-        organ_names("spleen,livr")
-    assert organ_names("spleen, liver") == ["spleen", "liver"]
+        organ_names("spleen,livr", ["liver", "spleen", "tumour"])
+    assert organ_names("spleen, tumour", ["liver", "spleen", "tumour"]) == ["spleen", "tumour"]
+    assert organ_names("synapse8", []) == label_set("synapse8").names
     with pytest.raises(InputError, match="unique"):
         LabelSet("mine", {1: "liver", 2: "liver"})

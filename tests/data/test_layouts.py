@@ -9,6 +9,7 @@ import nibabel as nib
 import numpy as np
 import pytest
 
+from medups.bundle.predict import plan
 from medups.cli.settings import compose
 from medups.data.cache import cached
 from medups.data.dataset import open_dataset
@@ -16,6 +17,7 @@ from medups.data.labels import label_set
 from medups.data.layouts.synapse import synapse
 from medups.data.nifti import write_nifti
 from medups.errors import InputError
+from medups.evaluation import find_pairs
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
 NAMES = ["0001", "0002", "0003", "0004"]
@@ -61,7 +63,7 @@ def datalist(phantoms, tmp_path):
 
 def test_datalist(datalist, phantoms, tmp_path):
     dataset = open_dataset(data("datalist", datalist))
-    assert dataset.names == {"train": ["img0001", "img0002"], "val": ["img0003"], "test": ["img0004"]}
+    assert dataset.names == {"train": ["0001", "0002"], "val": ["0003"], "test": ["0004"]}
     assert dataset.labels.organs == BTCV.organs
     assert dataset.test[0].label is None
     assert_same_case(dataset.val[0], dataset.labels, phantoms, tmp_path)
@@ -80,7 +82,7 @@ def test_abbreviated_names_take_a_label_set(datalist):
     [
         ({"training": [{"image": "img0009.nii.gz", "label": "label0001.nii.gz"}]}, "no such file .*img0009"),
         ({"training": [{"image": ["a.nii", "b.nii"], "label": "c.nii"}]}, "several images"),
-        ({"training": [{"image": "img0001.nii.gz"}]}, "img0001 would be trained on and have no mask"),
+        ({"training": [{"image": "img0001.nii.gz"}]}, "0001 would be trained on and have no mask"),
         ({"training": None}, "expected a datalist with the key training"),
     ],
 )
@@ -116,6 +118,27 @@ def test_nnunet(nnunet, phantoms, tmp_path):
     assert dataset.names == {"train": ["ph_0001", "ph_0002", "ph_0003"], "val": [], "test": ["ph_0004"]}
     assert_same_case(dataset.train[1], dataset.labels, phantoms, tmp_path)
     assert label_set(str(nnunet / "dataset.json")).organs == BTCV.organs
+    asked = open_dataset(data("nnunet", nnunet, "data.split.test=[ph_0002]"))
+    assert asked.names == {"train": ["ph_0001", "ph_0003"], "val": [], "test": ["ph_0002"]}
+
+
+@pytest.mark.parametrize("layout", ["nnunet", "datalist"])
+def test_the_split_names_the_scans_as_prediction_does(request, layout, phantoms, tmp_path):
+    """A bundle keeps the split's names; they find the scans, and the masks find their labels."""
+    root = request.getfixturevalue(layout)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    (tmp_path / "masks").mkdir()
+    cases = open_dataset(data(layout, root)).test
+    for case in cases:
+        shutil.copy(case.image, scans)
+        (job,) = plan(scans, tmp_path / "masks", [case.name])
+        assert job.scan.name == case.image.name
+        shutil.copy(case.image, tmp_path / "masks" / job.mask.name)
+    name, label = cases[0].name, {"nnunet": "ph_0004", "datalist": "label0004"}[layout]
+    (tmp_path / "labels").mkdir()
+    shutil.copy(files(phantoms, "0004")[1], tmp_path / "labels" / f"{label}.nii.gz")
+    assert [pair.name for pair in find_pairs(tmp_path / "masks", tmp_path / "labels")[0]] == [name]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 
 from medups.data.labels import label_set
 from medups.data.nifti import Volume, read_nifti, write_nifti
-from medups.data.readers import find_scans, on_grid_of, read_labels, read_scan
+from medups.data.readers import find_scans, on_grid_of, read_labels, read_scan, scans_by_key
 from medups.errors import InputError
 
 AFFINE = np.array([[-0.8, 0, 0, 90], [0, 0.8, 0, -50], [0, 0, 3, 7], [0, 0, 0, 1.0]])
@@ -127,3 +127,31 @@ def test_folders(tmp_path):
         find_scans(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no scans in this folder"):
         find_scans(tmp_path)
+
+
+@pytest.mark.parametrize("qform", [0, 1])
+def test_a_spacing_of_zero(volume, tmp_path, qform):
+    """nibabel would read it as 1 mm without a word."""
+    image = nib.Nifti1Image(volume, AFFINE)
+    image.set_sform(None, 0)
+    image.set_qform(AFFINE, qform)
+    content = bytearray(image.to_bytes())
+    content[76 + 4 * 3 : 76 + 4 * 4] = np.float32(0).tobytes()  # pixdim[3]
+    (tmp_path / "flat.nii").write_bytes(content)
+    assert nib.load(tmp_path / "flat.nii").header.get_zooms()[2] == 1
+    with pytest.raises(InputError, match=r"flat.nii: expected a spacing above zero, found \[0.8.*, 0.8.*, 0.0\] mm"):
+        read_scan(tmp_path / "flat.nii")
+
+
+@pytest.mark.parametrize(
+    ("names", "keys"),
+    [
+        (["ph_001_0000", "ph_002_0000"], ["ph_001", "ph_002"]),  # nnU-Net's one channel
+        (["site_0000", "site_0001"], ["site_0000", "site_0001"]),  # numbers from zero
+    ],
+)
+def test_names_by_which_scans_pair(path, tmp_path, names, keys):
+    for name in names:
+        (tmp_path / "in").mkdir(exist_ok=True)
+        (tmp_path / "in" / f"{name}.nii.gz").write_bytes(path.read_bytes())
+    assert list(scans_by_key(tmp_path / "in")) == keys

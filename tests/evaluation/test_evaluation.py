@@ -81,3 +81,13 @@ def test_the_real_pair_gives_the_known_numbers(real_data):
     assert {organ: round(row["hd95"], 3) for organ, row in organs.items()} == {
         organ: 5.196 if organ == "pancreas" else 3.0 for organ in expected
     }
+
+
+def test_one_mask_is_drawn_on_its_own_scan(pairs, tmp_path):
+    """Of a folder of scans the one of the same name, of one scan that."""
+    one = tmp_path / "pred" / "img0002.nii.gz", tmp_path / "label" / "label0002.nii.gz"
+    assert find_pairs(*one, tmp_path / "pred")[0][0].image == one[0]
+    assert find_pairs(*one, one[1])[0][0].image == one[1]
+    one[0].rename(tmp_path / "img0009.nii.gz")
+    with pytest.raises(InputError, match=r"pred: no image for .*img0009.nii.gz; there is 0001, 0003"):
+        find_pairs(tmp_path / "img0009.nii.gz", one[1], tmp_path / "pred")

@@ -14,7 +14,7 @@ from torch import nn
 
 from medups.networks import GuidedStep, TransUNet, swap_upsampling
 from medups.networks.swap.nets import GuidedMedNeXt
-from medups.upsamplers import Upsampled
+from medups.upsamplers import SAPA, ReSFU, Upsampled
 
 DIMS = pytest.mark.parametrize("dims", [2, 3])
 _FEATURES = (8, 8, 16, 16, 16, 8)
@@ -289,6 +289,19 @@ def test_own_networks_and_a_second_swap():
     other = TransUNet(64, variant="tiny", upsampler="nearest").eval()
     other.load_state_dict(net.state_dict(), strict=False)
     torch.testing.assert_close(net(image), other(image))
+
+
+@pytest.mark.parametrize("name", ["UNet", "SegResNet", "MedNeXt"])
+@pytest.mark.parametrize("first", [0, -1])
+def test_what_a_part_left_is_swapped_later(name, first):
+    """Whichever step came first, the outermost or the innermost."""
+    net, image = make(name, 2)
+    paths = [done.path for done in swap_upsampling(net, "resfu", dry_run=True).swapped]
+    assert len(swap_upsampling(net, "resfu", only=paths[first]).swapped) == 1
+    swap_upsampling(net, "sapa")
+    kinds = [type(module) for module in net.modules()]
+    assert (kinds.count(SAPA), kinds.count(ReSFU)) == (len(paths), 0)
+    assert torch.isfinite(logits(net.eval(), image)).all()
 
 
 def test_dtype_and_mode_follow_the_network():

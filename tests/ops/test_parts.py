@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medups.ops import guided_filter, paired_difference_conv
+from medups.ops import guided_filter, paired_difference_conv, reassemble
+from medups.ops.gaussian import gaussian_blur
+from medups.ops.grid import resize_linear
 from medups.ops.group_norm import group_norm_as_resized
 from medups.ops.guided_filter import box_mean
 from medups.ops.kernel_logits import kernel_logits
@@ -74,6 +76,29 @@ def test_group_norm_has_the_statistics_of_the_enlarged_map(small, large):
     expected = F.group_norm(F.interpolate(x, size=large, mode=mode), 4, weight, bias)
     found = F.interpolate(group_norm_as_resized(x, large, 4, weight, bias), size=large, mode=mode)
     torch.testing.assert_close(found, expected)
+
+
+def test_statistics_are_wide_under_autocast():
+    """Matrix products would be taken in half precision there."""
+    x, weight, bias = 3 + torch.randn(2, 8, 9, 7), torch.rand(8), torch.randn(8)
+    expected = group_norm_as_resized(x, (18, 14), 4, weight, bias)
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(group_norm_as_resized(x, (18, 14), 4, weight, bias), expected)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_of_positive_numbers_the_result_alone_is_rounded(dtype):
+    """Places, weights and sums are wide: against float64 of the same inputs at most half a step of the type."""
+    x, weights = (torch.rand(1, 1, *size).add(0.1).to(dtype) for size in ((37, 23), (9, 50, 41)))
+    for function in (
+        lambda x, w: resize_linear(x, (90, 50), step=2),
+        lambda x, w: resize_linear(F.pad(x, [2] * 4, mode="replicate"), (90, 50), margin=2),
+        lambda x, w: reassemble(x, w, kernel_size=3, taps="linear"),
+        lambda x, w: gaussian_blur(x),
+    ):
+        found, exact = function(x, weights), function(x.double(), weights.double())
+        assert found.dtype == dtype
+        assert ((found.double() - exact).abs() <= (0.5 + 1e-3) * torch.finfo(dtype).eps * exact).all()
 
 
 def test_box_mean_counts_only_what_is_inside():

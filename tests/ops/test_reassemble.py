@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from itertools import product
 from math import floor
 
@@ -109,6 +110,15 @@ def test_gradient_of_x_is_whole_at_the_borders():
     rows = x.grad.sum(1)[0].sum(1) / (3 * 12)
     torch.testing.assert_close(rows, rows.flip(0))
     assert rows.sum().item() == pytest.approx(36)
+
+
+def test_single_taps_of_a_large_map_without_gradients(monkeypatch):
+    """Part by part, at least a row at a time."""
+    monkeypatch.setattr(sys.modules[reassemble.__module__], "_SLAB_BYTES", 1)
+    x, weights = torch.randn(1, 2, 5, 4), torch.randn(1, 1, 1, 10, 8)
+    with torch.no_grad():
+        found = reassemble(x, weights, kernel_size=1)
+    torch.testing.assert_close(found, x.repeat_interleave(2, 2).repeat_interleave(2, 3) * weights[:, 0])
 
 
 def test_empty_batch():

@@ -112,3 +112,4 @@ def test_more_processes_than_a_batch_has_samples(recipe, tmp_path):
     result = start([*CLI, *recipe, "training.batch_size=3", "training.devices=2", "output=out"], tmp_path)
     assert result.returncode == 2
     assert "training.batch_size=3 must be a multiple of accumulate x processes = 1 x 2" in result.stderr
+    assert not (tmp_path / "out").exists()

@@ -60,6 +60,7 @@ def run(
     precision="32-true",
     stream=None,
     log=None,
+    fabric=None,
 ):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1))
@@ -78,11 +79,15 @@ def run(
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
     criterion = loss or nn.CrossEntropyLoss()
-    if precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
+    if fabric is not None:
+        pass
+    elif precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
         scaler = torch.amp.GradScaler("cpu", growth_interval=2)
         fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
     else:
         fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
+    describe = getattr(stream, "describe", str)
+    hooks = replace(hooks, describe=describe)
     best = train(
         fabric, network, lambda x, y: criterion(x.float(), y[:, 0]), optimizer, stream or Blobs(), plan, hooks, folder,
         {"of": "test"}, 7,
@@ -146,6 +151,59 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
     with pytest.raises(NonFiniteLossError, match="step 8 is nan, of the batch 28, 29, 30, 31;"):
         run(tmp_path, loss=loss)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
+
+
+class NoGradient(torch.autograd.Function):
+    """A value that is one, with a gradient that is not."""
+
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, grad):
+        return grad * math.inf
+
+
+@pytest.mark.parametrize("clip_norm", [None, 1.0])
+def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm):
+    """The samples are named as the data knows them, and no weight became a NaN."""
+    calls = []
+
+    class Named(Blobs):
+        def describe(self, n):
+            return f"case {n // 10} slice {n % 10}"
+
+    def loss(logits, label):
+        calls.append(1)
+        value = nn.functional.cross_entropy(logits, label)
+        return NoGradient.apply(value) if len(calls) == 6 else value
+
+    named = "case 2 slice 0, case 2 slice 1, case 2 slice 2, case 2 slice 3"
+    with pytest.raises(NonFiniteLossError, match=f"the gradient's norm of step 6 is (nan|inf), of the batch {named};"):
+        run(tmp_path, loss=loss, plan=replace(PLAN, clip_norm=clip_norm), stream=Named())
+    state = load_checkpoint(tmp_path / "last.pt")
+    assert state["step"] == 3
+    assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_resumes_where_the_weights_are(tmp_path):
+    """Momenta go where setting up moves the network. Another type stands for another device, which is not to be had."""
+
+    class Moving(Fabric):
+        def setup(self, network, *optimizers, **options):
+            network.double().register_forward_pre_hook(lambda _, inputs: tuple(value.double() for value in inputs))
+            return super().setup(network, *optimizers, **options)
+
+    fabric = Moving(accelerator="cpu", devices=1)
+    whole, _ = run(tmp_path / "whole", fabric=fabric)
+    with pytest.raises(StopError):
+        run(tmp_path / "parts", 7, fabric=Moving(accelerator="cpu", devices=1))
+    best, _ = run(tmp_path / "parts", fabric=Moving(accelerator="cpu", devices=1))
+    for name, value in weights(whole, "network").items():
+        torch.testing.assert_close(weights(best, "network")[name], value, rtol=0, atol=1e-6)
+    momentum = best["optimizer"]["state"][0]["momentum_buffer"]
+    assert momentum.dtype == torch.float64
 
 
 def test_a_damaged_checkpoint_is_told_and_skipped(tmp_path):
@@ -270,6 +328,8 @@ def test_footprint_by_hand():
     assert need.state == 4 * 4 * sum(p.numel() for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert "needs about" in need.describe(torch.device("cpu"))
+    learnt = sum(p.numel() for p in network.parameters())
+    assert footprint(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * learnt
 
 
 def test_rate_is_poly():
@@ -329,8 +389,15 @@ def test_published_loss_by_hand():
 def test_damaged_checkpoints_are_told(tmp_path):
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
-    path.write_bytes(path.read_bytes()[:-20])
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-20])
     with pytest.raises(InputError, match="damaged or other file"):
+        load_checkpoint(path)
+    save_checkpoint(path, {"weights": torch.arange(100.0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(torch.arange(100.0).numpy().tobytes()) + 50] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(InputError, match=r"damaged or other file \(its part .* has another checksum\)"):
         load_checkpoint(path)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from medups.networks import TransUNet
 from medups.upsamplers import ReSFU
 from medups.weights import load_published
 
@@ -65,3 +67,43 @@ def test_files_that_are_no_checkpoints(module, tmp_path):
         load_published(module, path)
     with pytest.raises(ValueError, match="unknown weight layout 'magic'"):
         load_published(module, {}, layout="magic")
+
+
+@pytest.mark.parametrize("kind", ["pt", "npz"])
+@pytest.mark.parametrize("damage", ["cut short", "cut late", "a flipped byte", "no file"])
+def test_damaged_files(published, module, tmp_path, kind, damage):
+    path = tmp_path / f"weights.{kind}"
+    if kind == "pt":
+        torch.save({name: torch.tensor(value) for name, value in published.items()}, path)
+    else:
+        np.savez(path, **published)
+    content = bytearray(path.read_bytes())
+    before = {name: value.clone() for name, value in module.state_dict().items()}
+    if damage == "a flipped byte":
+        content[content.index(published["q.weight"].tobytes()) + 10] ^= 1
+    path.write_bytes(content[: {"cut short": 1000, "cut late": -30}.get(damage)])
+    if damage == "no file":
+        path.unlink()
+    with pytest.raises(ValueError, match=rf"weights.{kind}: expected a readable checkpoint of tensors, found"):
+        load_published(module, path, layout="resfu")
+    assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_a_head_for_other_classes_may_stay_fresh():
+    """What is offered does just that: all but the head is loaded."""
+    published = {f"module.{name}": value for name, value in TransUNet(32, 1, 5, variant="tiny").state_dict().items()}
+    network = TransUNet(32, 1, 9, variant="tiny")
+    fresh = {name: value.clone() for name, value in network.state_dict().items()}
+    with pytest.raises(
+        ValueError, match=r"classes alone differs: .*strict=false\) leaves head.weight, head.bias fresh"
+    ):
+        load_published(network, published, layout="transunet")
+    report = load_published(network, published, layout="transunet", strict=False)
+    assert sorted(report.fresh) == ["head.bias", "head.weight"]
+    assert torch.equal(network.head.weight, fresh["head.weight"])
+    assert not torch.equal(network.state_dict()["decoder.steps.0.fuse.0.0.weight"],
+                           fresh["decoder.steps.0.fuse.0.0.weight"])  # fmt: skip
+    del published["module.bridge.0.weight"]
+    with pytest.raises(ValueError, match=r"missing: bridge\.0\.weight") as error:
+        load_published(network, published, layout="transunet")
+    assert "strict=False" not in str(error.value)

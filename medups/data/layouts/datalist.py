@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medups.data.cases import Case, Listing, case_name
+from medups.data.cases import Case, Listing, case_key
 from medups.data.labels import LabelSet
 from medups.errors import InputError
 from medups.files import read_json
@@ -24,14 +24,16 @@ def datalist(config: Mapping[str, Any]) -> Listing:
         raise InputError(f"{path}: expected a datalist with the key training")
     cases: dict[str, Case] = {}
     split: dict[str, list[str]] = {}
+    problems: list[str] = []
     for key, part in _PARTS.items():
         for entry in content.get(key) or []:
             case = _case(entry, path)
             if case.name in cases:
                 raise InputError(f"{path}: two entries are named {case.name}; each case may stand there once")
+            problems += case.missing_files(str(path))
             cases[case.name] = case
             split.setdefault(part, []).append(case.name)
-    return Listing(cases, LabelSet.of_json(content, path) if "labels" in content else None, split)
+    return Listing(cases, LabelSet.of_json(content, path) if "labels" in content else None, split, problems)
 
 
 def _case(entry: object, source: Path) -> Case:
@@ -42,6 +44,4 @@ def _case(entry: object, source: Path) -> Case:
         raise InputError(f"{source}: {files['image']} are several images of one case; networks here take one")
     image, label = (source.parent / str(files[key]) if files.get(key) else None for key in ("image", "label"))
     assert image is not None
-    case = Case(case_name(image), image, label)
-    case.require_files(str(source))
-    return case
+    return Case(case_key(image), image, label)

@@ -15,4 +15,5 @@ def folders(config: Mapping[str, Any]) -> Listing:
     ``img``, ``label`` or ``case`` stands before a number does not count. Both folders' names can be configured."""
     root = Path(str(config["root"]))
     found = [scans_by_key(root / str(config[kind])) for kind in ("images", "labels")]
-    return Listing(pair_up(found[0], found[1], root))
+    cases, problems = pair_up(found[0], found[1], root)
+    return Listing(cases, problems=problems)

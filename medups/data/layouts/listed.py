@@ -13,6 +13,7 @@ from medups.errors import InputError
 def listed(config: Mapping[str, Any]) -> Listing:
     """``cases``: each with name, image and label."""
     cases: dict[str, Case] = {}
+    problems: list[str] = []
     for entry in config["cases"]:
         missing = {"name", "image", "label"} - set(entry)
         if missing:
@@ -20,6 +21,6 @@ def listed(config: Mapping[str, Any]) -> Listing:
                 f"data.cases: each case needs name, image and label; {dict(entry)} lacks {sorted(missing)}"
             )
         case = Case(str(entry["name"]), Path(str(entry["image"])), Path(str(entry["label"])))
-        case.require_files(f"data.cases: {case.name}")
+        problems += case.missing_files(f"data.cases: {case.name}")
         cases[case.name] = case
-    return Listing(cases)
+    return Listing(cases, problems=problems)

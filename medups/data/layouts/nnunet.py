@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from medups.data.cases import Case, Listing, case_name, pair_up
+from medups.data.cases import ONLY_CHANNEL, Case, Listing, case_name, pair_up
 from medups.data.labels import LabelSet
 from medups.errors import InputError
 from medups.files import read_json
@@ -25,15 +24,15 @@ def nnunet(config: Mapping[str, Any]) -> Listing:
         raise InputError(
             f"{root}: {len(channels)} channels ({', '.join(map(str, channels.values()))}); one is read here"
         )
-    train = pair_up(_images(root / "imagesTr"), _files(root / "labelsTr"), root)
+    train, problems = pair_up(_images(root / "imagesTr"), _files(root / "labelsTr"), root)
     masks = _files(root / "labelsTs")
     test = {name: Case(name, path, masks.get(name)) for name, path in _images(root / "imagesTs").items()}
     split = {"train": list(train), "test": list(test)}
-    return Listing({**train, **test}, LabelSet.of_json(about, root / "dataset.json"), split)
+    return Listing({**train, **test}, LabelSet.of_json(about, root / "dataset.json"), split, problems)
 
 
 def _images(folder: Path) -> dict[str, Path]:
-    return {re.sub(r"_0000$", "", name): path for name, path in _files(folder).items()}
+    return {name.removesuffix(ONLY_CHANNEL): path for name, path in _files(folder).items()}
 
 
 def _files(folder: Path) -> dict[str, Path]:

@@ -20,7 +20,8 @@ def synapse(config: Mapping[str, Any]) -> Listing:
             break
     else:
         raise InputError(f"{root}: expected the folders img and label here or in RawData/Training")
-    return Listing(pair_up(_numbered(folder / "img", "img"), _numbered(folder / "label", "label"), folder))
+    cases, problems = pair_up(_numbered(folder / "img", "img"), _numbered(folder / "label", "label"), folder)
+    return Listing(cases, problems=problems)
 
 
 def _numbered(folder: Path, prefix: str) -> dict[str, Path]:

@@ -25,16 +25,15 @@ def transunet(config: Mapping[str, Any]) -> Listing:
     volumes = {path.name.removesuffix(".npy.h5"): path for path in (root / "test_vol_h5").glob("*.npy.h5")}
     if not slices and not volumes:
         raise InputError(f"{root}: expected slices in train_npz or volumes in test_vol_h5, found neither")
-    for name, found in (("train.txt", slices), ("test_vol.txt", set(volumes))):
-        missing = sorted(_listed(root, name) - found)
-        if missing:
-            raise InputError(
-                f"{root}: {len(missing)} entries of {name} are missing, {missing[0]} first; get them again"
-            )
+    problems = [
+        f"{root}: {len(missing)} entries of {name} are missing, {missing[0]} first; get them again"
+        for name, found in (("train.txt", slices), ("test_vol.txt", set(volumes)))
+        if (missing := sorted(_listed(root, name) - found))
+    ]
     train = [_slices(root / "train_npz", name) for name in sorted({_case_of(name, root) for name in slices})]
     test = [Case(case_key(path), path, path) for path in sorted(volumes.values())]
     split = {"train": [case.name for case in train], "test": [case.name for case in test]}
-    return Listing({case.name: case for case in (*test, *train)}, label_set("synapse8"), split)
+    return Listing({case.name: case for case in (*test, *train)}, label_set("synapse8"), split, problems)
 
 
 def _slices(folder: Path, name: str) -> Case:

@@ -29,9 +29,9 @@ def find_nets(net: nn.Module) -> Iterator[Site | Kept]:
         prefix = f"{path}." if path else ""
         if isinstance(module, UNet):
             yield from _unet(module.model, f"{prefix}model")
-        elif type(module) is SegResNet:
+        elif type(module) in (SegResNet, GuidedSegResNet):
             yield from _segresnet(module, prefix)
-        elif type(module) is MedNeXt:
+        elif type(module) in (MedNeXt, GuidedMedNeXt):
             yield from _mednext(module, prefix)
         elif type(module).__name__ == "FeaturePyramidNetwork" and hasattr(module, "inner_blocks"):
             yield from _fpn(module, prefix)
@@ -80,8 +80,12 @@ class ImageStep(nn.Module):
 
 
 def _unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> Iterator[Site | Kept]:
-    """``skip``: the connection around ``level``, None for the outermost one."""
-    if not (type(level) is nn.Sequential and len(level) == 3 and type(level[1]) is SkipConnection):
+    """``skip``: the connection around ``level``, None for the outermost one. Levels that were swapped before are passed
+    through; their own steps are found as guided steps."""
+    if isinstance(level, UNetLevel):
+        yield from _unet(cast(Any, level[1]).submodule, f"{path}.1.submodule", cast(SkipConnection, level[1]))
+        return
+    if not (type(level) is nn.Sequential and len(level) == 3 and isinstance(level[1], SkipConnection)):
         for name, module in level.named_modules():
             if isinstance(module, nn.ConvTranspose2d | nn.ConvTranspose3d):
                 yield Kept(f"{path}.{name}", describe(module), "the level around it has no form that is known")
@@ -162,6 +166,8 @@ class GuidedSegResNet(SegResNet):
 def _segresnet(net: Any, prefix: str) -> Iterator[Site]:
     steps = net.up_samples
     for number, old in enumerate(steps):
+        if isinstance(old, GuidedStep):
+            continue
         last = convs(old[0])[-1]
 
         def place(upsampler: nn.Module, number: int = number, old: nn.Sequential = old) -> Placement:
@@ -205,6 +211,8 @@ class GuidedMedNeXt(MedNeXt):
 def _mednext(net: Any, prefix: str) -> Iterator[Site]:
     steps = net.up_blocks
     for number, old in enumerate(steps):
+        if isinstance(old, GuidedStep):
+            continue
         transposed = next(part for part in old.modules() if isinstance(part, nn.ConvTranspose2d | nn.ConvTranspose3d))
         dims, into, out = len(transposed.stride), transposed.in_channels, convs(old)[-1].out_channels
 

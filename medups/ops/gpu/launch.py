@@ -26,6 +26,12 @@ class Blocks:
         self.programs = self.along_x * triton.cdiv(channels, self.c)
 
 
+def launch(kernel: Any, programs: int, first: Tensor, *arguments: Any, **options: Any) -> None:
+    """Run so many programs of a kernel on the device of its first tensor, which need not be the current one."""
+    with torch.cuda.device_of(first):
+        kernel[(programs,)](first, *arguments, **options)
+
+
 def sum_type(x: Tensor) -> Any:
     """Triton's name of the type in which sums over ``x`` are taken."""
     return {torch.float32: tl.float32, torch.float64: tl.float64}[wide_dtype(x.dtype)]

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from medups.ops.gpu.kernels import sampling as kernels
-from medups.ops.gpu.launch import Blocks, sum_type
+from medups.ops.gpu.launch import Blocks, launch, sum_type
 
 
 @torch.library.custom_op("medups::gpu_sample", mutates_args=())
@@ -21,7 +21,8 @@ def sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     if out.numel():
         (count, channels, pixels), places = x.shape, cells.shape[2]
         blocks = Blocks(channels, places)
-        kernels.gather_sum[(count * blocks.programs,)](
+        launch(
+            kernels.gather_sum, count * blocks.programs,
             x.contiguous(), cells.contiguous(), shares.contiguous(), out, channels, pixels, places,
             CORNERS=cells.shape[1], ACC=sum_type(x), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
@@ -39,7 +40,8 @@ def _sample_backward(
     acc = sum_type(x)
     if to_shares and grad.numel():
         blocks = Blocks(channels, places)
-        kernels.share_gradient[(count * blocks.along_x,)](
+        launch(
+            kernels.share_gradient, count * blocks.along_x,
             x.contiguous(), cells, grad, shares_grad, channels, pixels, places,
             CORNERS=corners, ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
@@ -48,7 +50,8 @@ def _sample_backward(
         ends = torch.arange(pixels + 1, device=x.device).expand(count, -1).contiguous()
         start = torch.searchsorted(ordered, ends)
         blocks = Blocks(channels, pixels)
-        kernels.source_gradient[(count * blocks.programs,)](
+        launch(
+            kernels.source_gradient, count * blocks.programs,
             grad, start, order, shares.contiguous(), x_grad, channels, pixels, places, corners,
             ACC=acc, BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from medups.ops.dtypes import wide_dtype
 from medups.ops.gpu.kernels import taps as kernels
-from medups.ops.gpu.launch import Blocks, sum_type
+from medups.ops.gpu.launch import Blocks, launch, sum_type
 from medups.ops.gpu.tables import Axis, Taps, axes_of
 from medups.ops.grid import kept_pixels
 
@@ -173,7 +173,8 @@ def weighted_sum(source: Tensor, weights: Tensor, log_sums: Tensor, taps: Taps, 
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = large.shape
     blocks = Blocks(channels, size[2])
-    kernels.weighted_sum[(batch * groups * size[0] * size[1] * blocks.programs,)](
+    launch(
+        kernels.weighted_sum, batch * groups * size[0] * size[1] * blocks.programs,
         small, given, large, log_sums, *(axis.index for axis in axes), *(axis.fraction for axis in axes),
         channels, groups, *size, *small.stride(), *given.stride(), *large.stride(),
         **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
@@ -190,7 +191,8 @@ def dot_products(source: Tensor, values: Tensor, taps: Taps) -> Tensor:
     out = source.new_empty(batch, groups, prod(counts), *values.shape[3:], dtype=wide_dtype(source.dtype))
     if out.numel():
         blocks = Blocks(channels, size[2])
-        kernels.dot_products[(batch * groups * size[0] * size[1] * blocks.along_x,)](
+        launch(
+            kernels.dot_products, batch * groups * size[0] * size[1] * blocks.along_x,
             small, large, out, *(axis.index for axis in axes), channels, groups, *size, *small.stride(),
             *large.stride(), *counts, ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
         )  # fmt: skip
@@ -206,7 +208,8 @@ def spread_taps(values: Tensor, weights: Tensor, log_sums: Tensor, source: Tenso
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = small.shape
     blocks = Blocks(channels, size[2])
-    kernels.spread_taps[(batch * groups * size[0] * size[1] * blocks.programs,)](
+    launch(
+        kernels.spread_taps, batch * groups * size[0] * size[1] * blocks.programs,
         large, given, log_sums, small, *(axis.start for axis in axes), *(axis.tap for axis in axes),
         *(axis.pixel for axis in axes), *(axis.fraction for axis in axes), channels, groups, *size,
         *large.shape[3:], *large.stride(), *given.stride(),
@@ -225,7 +228,8 @@ def _weight_gradient(
     axes = _axes(small, given, taps)
     batch, groups, _, *size = given.shape
     blocks = Blocks(1, size[2])
-    kernels.weight_gradient[(batch * groups * size[0] * size[1] * blocks.along_x,)](
+    launch(
+        kernels.weight_gradient, batch * groups * size[0] * size[1] * blocks.along_x,
         dots, given, log_sums, out, *(axis.fraction for axis in axes), groups, *size, *given.stride(),
         **_weighting(axes, softmax), ACC=sum_type(dots), BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip

@@ -7,7 +7,7 @@ import triton
 from torch import Tensor
 
 from medups.ops.gpu.kernels import window as kernels
-from medups.ops.gpu.launch import sum_type
+from medups.ops.gpu.launch import launch, sum_type
 
 _BLOCK = 1024
 
@@ -18,9 +18,10 @@ def window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
     x = x.contiguous()
     out = torch.empty_like(x)
     if x.numel():
-        kernels.window_sum[(triton.cdiv(x.numel(), _BLOCK),)](
-            x, out, x.shape[axis], x.stride(axis), x.numel(), radius, ACC=sum_type(x), BLOCK=_BLOCK
-        )
+        launch(
+            kernels.window_sum, triton.cdiv(x.numel(), _BLOCK),
+            x, out, x.shape[axis], x.stride(axis), x.numel(), radius, ACC=sum_type(x), BLOCK=_BLOCK,
+        )  # fmt: skip
     return out
 
 

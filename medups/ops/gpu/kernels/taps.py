@@ -57,6 +57,7 @@ def _weight(
 ):  # fmt: skip
     """Weight with which pixel tap (jz, jy, jx) is read."""
     total = fx * 0
+    step = tl.cast(step, tl.int64)
     for corner in tl.static_range(CORNERS):
         kz, ky, kx = jz - (corner >> 2), jy - ((corner >> 1) & 1), jx - (corner & 1)
         here = mask & (kz >= 0) & (kz < KZ) & (ky >= 0) & (ky < KY) & (kx >= 0) & (kx < KX)
@@ -161,6 +162,7 @@ def weight_gradient(
     log_sum = fx
     if SOFTMAX:
         log_sum = tl.load(log_sums + (b * groups + g) * plane + row, mask=mask, other=0.0)
+    wt = tl.cast(wt, tl.int64)
     mean = fx * 0  # of the gradients, as the softmax weighs them
     for turn in tl.static_range(1 if SOFTMAX else 0, -1, -1):
         for number in range(KZ * KY * KX):
