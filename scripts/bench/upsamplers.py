@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,6 +195,13 @@ def measure(
         }  # fmt: skip
 
 
+def import_seconds() -> float:
+    """What importing the upsamplers takes after torch: the least of three new processes."""
+    code = "import time, torch; t = time.perf_counter(); import medups.upsamplers; print(time.perf_counter() - t)"
+    command = [sys.executable, "-c", code]
+    return min(float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(3))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     methods = [*list_upsamplers(), *OPERATORS]
@@ -224,7 +233,10 @@ def main() -> None:
             for (name, dtype), most in zip(runs, peaks, strict=True)
             for record in measure(name, machine, most, *what, dtype, options.repeats, options.against)
         ]
-    found = {"machine": machine.as_dict(), "backend": options.backend or "fastest", "records": records}
+    found = {
+        "machine": machine.as_dict(), "backend": options.backend or "fastest", "import_seconds": import_seconds(),
+        "records": records,
+    }  # fmt: skip
     options.output.write_text(json.dumps(found, indent=1))
     print(options.output)
 

@@ -25,11 +25,13 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
         machine = run["machine"]
         threads = f"{machine['threads']} thread{'s' if machine['threads'] > 1 else ''}"
         yield f"### {machine['device']}, {threads}\n"
+        peaks = ", ".join(f"{peak / 1e9:.0f} in {dtype}" for dtype, peak in machine["peaks"].items())
         yield (
             f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, Python {machine['python']}; "
-            f"{machine['bandwidth'] / 1e9:.1f} GB/s copied, {machine['peak'] / 1e9:.0f} G multiply-adds/s in a matrix "
-            "product.\n"
+            f"{machine['bandwidth'] / 1e9:.1f} GB/s copied, G multiply-adds/s in a matrix product: {peaks}.\n"
         )
+        if "import_seconds" in run:
+            yield f"Importing `medups.upsamplers` takes {run['import_seconds']:.2f} s after torch.\n"
         if "networks" in run:
             yield from _network_table(run)
             yield ""
@@ -97,6 +99,11 @@ def _data_table(run: dict[str, Any]) -> Iterator[str]:
         low, median, high = record["per_second"]
         against = f"{median / base:.1f}" if "slices" in record["samples"] else ""
         yield f"| {record['samples']} | {median:.1f} ({low:.1f} to {high:.1f}) | {against} |"
+    yield (
+        f"\nOver {run['turns']} turns of the cache's slices and patches memory grew by "
+        f"{run['grown_bytes'] / 2**20:.1f} MiB; the cache, ready slices included, takes {run['stored_share']:.2f} of the "
+        "volumes' bytes."
+    )
 
 
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:

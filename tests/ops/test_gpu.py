@@ -6,6 +6,7 @@ import inspect
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -99,32 +100,71 @@ def test_box_mean():
     compare(lambda x: box_mean(x, 2), values(2, 3, 6, 7))
 
 
+OPERATORS = {  # with the shapes of what each reads
+    "reassemble": (partial(reassemble, kernel_size=3, softmax=True), [(1, 4, 3, 2), (1, 1, 9, 4, 5)]),
+    "similarity": (partial(neighbor_similarity, kernel_size=3), [(1, 4, 4, 5), (1, 4, 3, 2)]),
+    "offsets": (sample_offsets, [(1, 4, 3, 2), (1, 4, 3, 2)]),
+    "resize": (lambda x: resize_linear(x, (4, 5)), [(1, 4, 3, 2)]),
+    "box_mean": (lambda x: box_mean(x, 1), [(1, 4, 3, 2)]),
+}
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_low_precision(dtype):
+@pytest.mark.parametrize("name", OPERATORS)
+def test_low_precision(name, dtype):
     """No further from float64 than twice the reference in the same type."""
-    x, weights = values(1, 2, 2, 3, dtype=dtype), values(1, 1, 9, 4, 5, dtype=dtype, seed=1)
-
-    def run(x, weights):
-        return reassemble(x, weights, kernel_size=3, softmax=True)
-
+    run, shapes = OPERATORS[name]
+    tensors = [values(*shape, dtype=dtype, seed=seed) for seed, shape in enumerate(shapes)]
     with use_backend("reference"):
-        exact = outputs_and_gradients(run, (x.double(), weights.double()))
-        plain = outputs_and_gradients(run, (x, weights))
+        exact = outputs_and_gradients(run, [tensor.double() for tensor in tensors])
+        plain = outputs_and_gradients(run, tensors)
     with use_backend("triton"):
-        found = outputs_and_gradients(run, (x, weights))
+        found = outputs_and_gradients(run, tensors)
     for one, other, truth in zip(found, plain, exact, strict=True):
         assert one.dtype == dtype
         budget = 2 * (other.double() - truth).abs().max() + torch.finfo(dtype).eps * truth.abs().max()
         assert (one.double() - truth).abs().max() <= budget
 
 
-def test_any_stride():
-    """Views, channels_last and expanded maps give what their copies give."""
-    x = values(1, 4, 3, 2).to(memory_format=torch.channels_last)[:, ::2]
-    weights = values(1, 1, 1, 4, 5, seed=1).expand(1, 1, 9, 4, 5)
-    found = reassemble(x, weights, kernel_size=3, backend="triton")
-    copied = reassemble(x.contiguous(), weights.contiguous(), kernel_size=3, backend="reference")
-    torch.testing.assert_close(found, copied)
+@pytest.mark.parametrize("name", OPERATORS)
+def test_any_stride(name):
+    """Views, channels_last and expanded maps, gradients like them: what their copies give."""
+    run, shapes = OPERATORS[name]
+
+    def strided(*shape, seed):
+        wide = values(shape[0], 2 * shape[1], *shape[2:-1], 1, seed=seed).expand(*(-1,) * (len(shape) - 1), shape[-1])
+        return wide.transpose(-1, -2).contiguous().transpose(-1, -2)[:, ::2]
+
+    tensors = [strided(*shape, seed=seed) for seed, shape in enumerate(shapes)]
+    results = []
+    for backend, own in (("triton", tensors), ("reference", [tensor.contiguous() for tensor in tensors])):
+        with use_backend(backend):
+            leaves = [tensor.detach().requires_grad_() for tensor in own]
+            out = run(*leaves)
+            direction = values(*out.shape, seed=9)
+            if backend == "triton":
+                direction = direction.transpose(-1, -2).contiguous().transpose(-1, -2)
+            results.append([out, *torch.autograd.grad(out, leaves, direction)])
+    assert not any(tensor.is_contiguous() for tensor in tensors)
+    for found, expected in zip(*results, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_offsets_beyond_32_bits():
+    """The last tap lies 2**31 numbers away, in memory that is reserved and hardly touched."""
+    far = 2**28
+    memory = torch.empty(8 * far + 16, dtype=torch.float16, device=DEVICE)
+    weights = torch.as_strided(memory, (1, 1, 9, 1, 2), (0, 0, far, 0, 1))
+    weights.copy_(values(1, 1, 9, 1, 2, dtype=torch.float16))
+    x = values(1, 1, 1, 1, dtype=torch.float16)
+    for dots in (False, True):
+        results = []
+        for backend, given in (("triton", weights), ("reference", weights.contiguous())):
+            leaves = [x.clone().requires_grad_(), given.detach().requires_grad_(dots)]
+            out = reassemble(*leaves, kernel_size=3, border="replicate", softmax=dots, backend=backend)
+            results.append([out, *torch.autograd.grad(out.sum(), leaves[: 1 + dots])])
+        for found, expected in zip(*results, strict=True):
+            torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
 
 
 def test_empty():
