@@ -101,8 +101,8 @@ def _data_table(run: dict[str, Any]) -> Iterator[str]:
         yield f"| {record['samples']} | {median:.1f} ({low:.1f} to {high:.1f}) | {against} |"
     yield (
         f"\nOver {run['turns']} turns of the cache's slices and patches memory grew by "
-        f"{run['grown_bytes'] / 2**20:.1f} MiB; the cache, ready slices included, takes {run['stored_share']:.2f} of the "
-        "volumes' bytes."
+        f"{run['grown_bytes'] / 2**20:.1f} MiB; the cache, ready slices included, takes {run['stored_share']:.2f} of "
+        "the volumes' bytes."
     )
 
 
