@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import gzip
+import hashlib
 import io
 import json
 import os
@@ -90,8 +91,14 @@ def gzip_bytes(content: bytes) -> bytes:
     return buffer.getvalue()
 
 
+def file_sha256(path: str | os.PathLike[str]) -> bytes:
+    """The digest of a file's content. Raises OSError where it cannot be read."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
 def check_archive(path: str | os.PathLike[str]) -> None:
-    """Raise zipfile.BadZipFile where a part of an archive, as torch and NumPy write them, has another checksum.
+    """Raise zipfile.BadZipFile where a part of an archive, as torch writes them, has another checksum.
 
     torch reads such a part without a word. What is no archive passes.
     """

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from medups.bundle.predict import Job, check
 from medups.bundle.records import Display
 from medups.bundle.train import prepare
 from medups.data.canonical import Grid
@@ -21,16 +22,14 @@ def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) ->
     """Fit the baseline to the training cases of ``config`` and write its masks of the test cases to ``folder``."""
     require_writable(folder)
     dataset = open_dataset(config["data"])
-    test = dataset.test
-    for case in display.track(test, "checking scans", len(test)):
-        read_scan(case.image)
+    jobs = [Job(case.image, folder / f"{case.name}.nii.gz") for case in dataset.test]
     run = prepare(config, dataset, display)
+    check(run.model, display.track(jobs, "checking scans", len(jobs)))
     classes = max(run.model.labels.organs) + 1
     classifier = VoxelClassifier.fit(run.train, classes, int(config["seed"]))
-    for case in display.track(test, "baseline masks", len(test)):
-        scan = read_scan(case.image)
+    for job in display.track(jobs, "baseline masks", len(jobs)):
+        scan = read_scan(job.scan)
         grid = Grid(scan.data.shape, scan.affine)
         labels = grid.to_file(classifier.predict(grid.to_canonical(scan.data)))
-        mask = folder / f"{case.name}.nii.gz"
-        write_beside(mask, run.model.labels)
-        write_nifti(mask, labels, scan.affine)
+        write_beside(job.mask, run.model.labels)
+        write_nifti(job.mask, labels, scan.affine)

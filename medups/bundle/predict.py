@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -67,18 +67,16 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
     return jobs
 
 
-def check(model: Model, jobs: Sequence[Job], progress: Progress | None = None) -> None:
+def check(model: Model, jobs: Iterable[Job]) -> None:
     """Read every scan once before any work. Raises InputError that lists all scans that ``model`` cannot take."""
     problems = []
-    for number, job in enumerate(jobs, start=1):
+    for job in jobs:
         try:
             scan = read_scan(job.scan)
             if model.spacing:
                 scan.require_spacing("this model")
         except InputError as error:
             problems.append(str(error))
-        if progress is not None:
-            progress(number / len(jobs))
     if problems:
         raise InputError("; ".join(problems))
 

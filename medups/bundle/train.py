@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -25,7 +24,7 @@ from medups.data.dataset import Dataset, open_dataset
 from medups.data.labels import label_set
 from medups.data.sampling import SampleStream, Source
 from medups.errors import InputError
-from medups.files import require_writable, write_json
+from medups.files import file_sha256, require_writable, write_json
 from medups.metrics import dice
 from medups.report.overlay import overlay_array
 from medups.training.checkpoint import LAST, PREVIOUS, first_good
@@ -277,19 +276,12 @@ def _identity(config: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     own["training"] = {key: value for key, value in config["training"].items() if key not in _MAY_CHANGE}
     own["data"] = {"layout": config["data"]["layout"], "labels": {str(k): v for k, v in dataset.labels.organs.items()}}
     own["cases"] = {name: part for part in ("train", "val") for name in dataset.names[part]}
-    own["weights"] = {**config["weights"], "path": _sha256(config["weights"]["path"])}
-    return own
-
-
-def _sha256(path: str | None) -> str | None:
-    """Of a file, wherever it lies."""
-    if path is None:
-        return None
-    try:
-        with Path(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+    weights = config["weights"]
+    try:  # the file's content, wherever it lies
+        own["weights"] = {**weights, "path": weights["path"] and file_sha256(weights["path"]).hex()}
     except OSError as error:
-        raise InputError(f"weights.path: {path}: cannot be read ({error.strerror})") from error
+        raise InputError(f"weights.path: {weights['path']}: cannot be read ({error.strerror})") from error
+    return own
 
 
 def _progress(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:

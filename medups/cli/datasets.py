@@ -17,9 +17,9 @@ from medups.data.labels import label_set
 from medups.data.parallel import in_parallel
 from medups.data.survey import CaseFacts, Surveyed, remap, repeated, survey_case
 from medups.errors import InputError
-from medups.files import require_writable, write_bytes
+from medups.files import require_writable
 from medups.report.dataset import print_statistics, write_cases
-from medups.report.overlay import overlay_png
+from medups.report.overlay import overlay_png, write_overlays
 
 
 def prepare(overrides: Sequence[str], output: str) -> None:
@@ -54,8 +54,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
         stored = read_cases(trained, data["cache"], dataset.labels, target, spacing)
         read = list(terminal.track(stored, "writing the cache", len(trained)))
         open_source(config, transforms, read[: len(dataset.train)], terminal)
-        for name, picture in pictures.items():
-            write_bytes(folder / "overlays" / f"{name}.png", picture)
+        write_overlays(folder, pictures)
         write_cases(folder / "cases.csv", facts, parts)
         print_statistics(facts, terminal.console)
         terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {data['cache']}")

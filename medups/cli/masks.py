@@ -10,9 +10,9 @@ from medups.data.labels import LabelSet, beside, label_set, organ_names
 from medups.errors import InputError
 from medups.evaluation import CaseResult, find_pairs
 from medups.evaluation import evaluate as evaluate_pairs
-from medups.files import require_writable, write_bytes, write_text
+from medups.files import require_writable, write_text
 from medups.metrics.case import Protocol
-from medups.report.overlay import overlay_png
+from medups.report.overlay import overlay_png, write_overlays
 from medups.report.page import results_page
 from medups.report.tables import print_comparison, print_summary, write_results
 
@@ -61,8 +61,7 @@ def evaluate(
             update(len(pictures) / len(pairs))
 
         evaluation = evaluate_pairs(pairs, read_pred, read_label, names, protocol, each)
-        for name, picture in pictures.items():
-            write_bytes(folder / "overlays" / f"{name}.png", picture)
+        write_overlays(folder, pictures)
         write_text(folder / "report.html", results_page(evaluation, pictures))
         write_results(folder, evaluation)
         if unused:

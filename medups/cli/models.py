@@ -79,7 +79,7 @@ def predict(model: str, source: str, output: str, cases: str | None, skip_existi
     if skip_existing:
         jobs = [job for job in jobs if not job.mask.exists()]
     with Terminal().live() as terminal:
-        check(bundle, jobs, terminal.share("checking scans"))
+        check(bundle, terminal.track(jobs, "checking scans", len(jobs)))
         for job in terminal.track(jobs, "scans", len(jobs)):
             predict_one(bundle, job, _device(device), terminal.share(job.scan.name))
             terminal.log(str(job.mask))

@@ -25,6 +25,7 @@ from medups.data.resize import resize_image, resize_labels, resized_shape
 from medups.data.store import Stored, open_entry, store
 from medups.data.transforms import without_history
 from medups.errors import InputError
+from medups.files import file_sha256
 
 _FORMAT = 2
 _FOREGROUND_POINTS = 20_000
@@ -71,7 +72,7 @@ def cached(
     for path in (case.image, mask):
         for file in files_of(path):
             try:
-                digest.update(hashlib.sha256(file.read_bytes()).digest())
+                digest.update(file_sha256(file))
             except OSError as error:
                 raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     entry = folder / f"{case.name}-{digest.hexdigest()[:20]}"

@@ -54,11 +54,10 @@ def open_dataset(config: Mapping[str, Any], problems: list[str] | None = None) -
         InputError: missing files, a split that names unknown or unlabelled cases, a case in two parts of the split, or
             no label set.
     """
-    found: list[str] = []
     if config["layout"] not in LAYOUTS:
         raise InputError(f"data.layout must be one of {', '.join(LAYOUTS)}, got {config['layout']!r}")
     listing = LAYOUTS[config["layout"]](config)
-    found += listing.problems
+    found = list(listing.problems)
     split = _split(listing, config["split"], found)
     if config.get("fold") is not None:
         pool = {case.name: case for part in ("train", "val") for case in split[part]}

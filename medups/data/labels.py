@@ -48,9 +48,9 @@ class LabelSet:
 
     def check_ids(self, labels: LabelArray, source: str) -> None:
         """Raise InputError where ``labels`` holds an id that this set does not name."""
-        unknown = sorted(set(np.unique(labels).tolist()) - set(self.organs) - {0})
+        found = set(np.unique(labels).tolist()) - {0}
+        unknown = sorted(found - set(self.organs))
         if unknown:
-            found = set(np.unique(labels).tolist()) - {0}
             fitting = fitting_sets(found)
             hint = f", its ids are among those of {' and '.join(fitting)}" if fitting else ", or remap them"
             raise UnknownIdsError(

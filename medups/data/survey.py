@@ -59,7 +59,7 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
     try:
         if case.label is not None:
             mask = read_labels(case.label, source)
-            facts.ids = set(np.unique(mask.data).tolist()) - {0}
+            facts.ids = set(np.flatnonzero(np.bincount(mask.data.ravel())).tolist()) - {0}
         if scan is not None and mask is not None:
             mask = on_grid_of(mask, scan)
     except InputError as error:

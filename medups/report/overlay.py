@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,8 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
+
+from medups.files import write_bytes
 
 _WINDOW_HU = (-125, 275)
 _SLICES = 4
@@ -34,6 +37,12 @@ def overlay_png(
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     return buffer.getvalue()
+
+
+def write_overlays(folder: Path, pictures: Mapping[str, bytes]) -> None:
+    """``overlays/CASE.png`` in ``folder`` for each case."""
+    for name, picture in pictures.items():
+        write_bytes(folder / "overlays" / f"{name}.png", picture)
 
 
 def overlay_array(

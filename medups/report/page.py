@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from html import escape
 
 from medups.evaluation import Evaluation
-from medups.report.tables import number
+from medups.report.tables import number, summary_rows
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -16,7 +16,6 @@ th:first-child, td:first-child { text-align: left; }
 img { max-width: 100%; }
 .scroll { overflow-x: auto; }
 """
-_COUNTS = ("n", "n_missed", "n_hallucinated")
 
 
 def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
@@ -26,15 +25,10 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
         pictures: cases that have one, in ``overlays/CASE.png`` beside the page.
     """
     summary = evaluation.summary()
-    unit = summary["hd95_unit"]
-    means = [
-        [_words(organ), number(row["dice"], 3), number(row["hd95"], 2), *(str(row[key]) for key in _COUNTS)]
-        for organ, row in summary["organs"].items()
-    ]
-    mean = summary["mean"]
-    means.append(["mean", number(mean["dice"], 3), number(mean["hd95"], 2), *("" for _ in _COUNTS)])
+    header, *rows = summary_rows(summary)
+    means = [[_cell(_words(text)) for text in row] for row in rows]
     cases = [
-        [escape(case), *(_shaded(score.dice, score.status) for score in scores.values())]
+        [_cell(escape(case)), *(_shaded(score.dice, score.status) for score in scores.values())]
         for case, scores in evaluation.cases.items()
     ]
     figures = "".join(
@@ -46,7 +40,7 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
-        f"{_table(['organ', 'Dice', f'HD95, {unit}', 'n', 'missed', 'hallucinated'], means)}"
+        f"{_table(header, means)}"
         f"<h2>Dice of every case</h2>\n{_table(['case', *map(_words, evaluation.organs)], cases)}"
         f"<h2>Pictures</h2>\n{figures}</body>\n</html>\n"
     )
@@ -54,19 +48,19 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     head = "".join(f"<th>{cell}</th>" for cell in header)
-    body = "".join(f"<tr>{''.join(_cell(cell) for cell in row)}</tr>\n" for row in rows)
+    body = "".join(f"<tr>{''.join(row)}</tr>\n" for row in rows)
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
 
 
-def _cell(content: str) -> str:
-    return content if content.startswith("<td") else f"<td>{content}</td>"
+def _cell(content: str, colour: str = "") -> str:
+    style = f' style="background: {colour}"' if colour else ""
+    return f"<td{style}>{content}</td>"
 
 
 def _shaded(dice: float | None, status: str) -> str:
     """From red for 0 to green for 1; the status where that says more than a number."""
-    colour = "" if dice is None else f' style="background: hsl({120 * dice:.0f} 60% 88%)"'
-    text = number(dice, 3) if status == "scored" else status
-    return f"<td{colour}>{text}</td>"
+    colour = "" if dice is None else f"hsl({120 * dice:.0f} 60% 88%)"
+    return _cell(number(dice, 3) if status == "scored" else status, colour)
 
 
 def _words(organ: str) -> str:

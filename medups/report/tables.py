@@ -38,18 +38,25 @@ def write_results(folder: Path, evaluation: Evaluation) -> None:
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """One row an organ, the mean last."""
-    unit = summary["hd95_unit"]
+    header, *organs, mean = summary_rows(summary)
     table = Table(title=f"protocol {summary['protocol']}, {summary['n_cases']} cases")
-    for column in ("organ", "Dice", f"HD95, {unit}", "n", "missed", "hallucinated"):
+    for column in header:
         table.add_column(column, justify="left" if column == "organ" else "right")
-    for organ, row in summary["organs"].items():
-        table.add_row(
-            organ, number(row["dice"], 3), number(row["hd95"], 2), str(row["n"]),
-            str(row["n_missed"]), str(row["n_hallucinated"]),
-        )  # fmt: skip
+    for row in organs:
+        table.add_row(*row)
     table.add_section()
-    table.add_row("mean", number(summary["mean"]["dice"], 3), number(summary["mean"]["hd95"], 2), "", "", "")
+    table.add_row(*mean)
     console.print(table)
+
+
+def summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The header, one row an organ, and the mean."""
+    rows = [["organ", "Dice", f"HD95, {summary['hd95_unit']}", "n", "missed", "hallucinated"]]
+    for organ, row in summary["organs"].items():
+        counts = (str(row[key]) for key in ("n", "n_missed", "n_hallucinated"))
+        rows.append([organ, number(row["dice"], 3), number(row["hd95"], 2), *counts])
+    mean = summary["mean"]
+    return [*rows, ["mean", number(mean["dice"], 3), number(mean["hd95"], 2), "", "", ""]]
 
 
 def print_comparison(folders: Sequence[Path], console: Console) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import re
 import zipfile
@@ -18,7 +17,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medups.files import check_archive
+from medups.files import check_archive, file_sha256
 from medups.weights import peers, resfu, swin, transunet, vit
 
 Published = Mapping[str, Tensor]
@@ -140,8 +139,7 @@ def load_published(
     module.load_state_dict({name: ours[name] for name in loaded}, strict=False)
     checksum = None
     if not isinstance(path_or_mapping, Mapping):
-        with Path(path_or_mapping).open("rb") as file:
-            checksum = hashlib.file_digest(file, "sha256").hexdigest()
+        checksum = file_sha256(path_or_mapping).hex()
     return LoadReport(loaded=loaded, fresh=missing + wrong, resized=resized, unused=unused, sha256=checksum)
 
 
@@ -174,10 +172,10 @@ def _read(source: str | PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
         return source
     path = Path(source)
     try:
-        check_archive(path)
-        if path.suffix == ".npz":
+        if path.suffix == ".npz":  # NumPy checks what it reads
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
+        check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ValueError(f"{path}: expected a readable checkpoint of tensors, found {error}") from error

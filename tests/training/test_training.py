@@ -60,7 +60,7 @@ def run(
     precision="32-true",
     stream=None,
     log=None,
-    fabric=None,
+    kind=Fabric,
 ):
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1))
@@ -76,20 +76,17 @@ def run(
         scalars=lambda *_: None,
         progress=progress,
         log=log or (lambda _: None),
+        describe=getattr(stream, "describe", str),
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
     criterion = loss or nn.CrossEntropyLoss()
-    if fabric is not None:
-        pass
-    elif precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
+    if precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
         scaler = torch.amp.GradScaler("cpu", growth_interval=2)
-        fabric = Fabric(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
+        made = kind(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
     else:
-        fabric = Fabric(accelerator="cpu", devices=1, precision=precision)
-    describe = getattr(stream, "describe", str)
-    hooks = replace(hooks, describe=describe)
+        made = kind(accelerator="cpu", devices=1, precision=precision)
     best = train(
-        fabric, network, lambda x, y: criterion(x.float(), y[:, 0]), optimizer, stream or Blobs(), plan, hooks, folder,
+        made, network, lambda x, y: criterion(x.float(), y[:, 0]), optimizer, stream or Blobs(), plan, hooks, folder,
         {"of": "test"}, 7,
     )  # fmt: skip
     return best, losses
@@ -195,11 +192,10 @@ def test_resumes_where_the_weights_are(tmp_path):
             network.double().register_forward_pre_hook(lambda _, inputs: tuple(value.double() for value in inputs))
             return super().setup(network, *optimizers, **options)
 
-    fabric = Moving(accelerator="cpu", devices=1)
-    whole, _ = run(tmp_path / "whole", fabric=fabric)
+    whole, _ = run(tmp_path / "whole", kind=Moving)
     with pytest.raises(StopError):
-        run(tmp_path / "parts", 7, fabric=Moving(accelerator="cpu", devices=1))
-    best, _ = run(tmp_path / "parts", fabric=Moving(accelerator="cpu", devices=1))
+        run(tmp_path / "parts", 7, kind=Moving)
+    best, _ = run(tmp_path / "parts", kind=Moving)
     for name, value in weights(whole, "network").items():
         torch.testing.assert_close(weights(best, "network")[name], value, rtol=0, atol=1e-6)
     momentum = best["optimizer"]["state"][0]["momentum_buffer"]
