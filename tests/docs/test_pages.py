@@ -28,7 +28,10 @@ def test_links_lead_somewhere():
 
 
 @pytest.mark.full
-def test_the_cost_table_is_what_its_script_counts(monkeypatch):
+@pytest.mark.parametrize(
+    ("page", "script", "table"), [("upsamplers", "cost", "cost_table"), ("networks", "network_page", "swap_table")]
+)
+def test_tables_are_what_their_scripts_count(page, script, table, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts" / "docs"))
-    table = "\n".join(importlib.import_module("cost").cost_table())
-    assert table in (ROOT / "docs" / "upsamplers.md").read_text(encoding="utf-8")
+    drawn = "\n".join(getattr(importlib.import_module(script), table)())
+    assert drawn in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
