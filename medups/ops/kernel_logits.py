@@ -38,7 +38,7 @@ def kernel_logits(
             needed its memory is used for what comes next, so its values are lost.
         query: [B, E, *size].
         centre: [M, E].
-        mix: [M, M], mix_bias: [M].
+        mix: [M, M // groups], of a convolution in groups, mix_bias: [M].
         norm_weight, norm_bias: [M] of the norm in ``norm_groups``; statistics are float32 or wider.
         weight: [K, M], bias: [K].
 
@@ -53,7 +53,8 @@ def kernel_logits(
     tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
     with without_autocast(around.device):
         if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
-            hidden = F.relu(F.linear(F.relu(rows - F.linear(queries, centre)), mix, mix_bias))
+            difference = F.relu(rows - F.linear(queries, centre))
+            hidden = F.relu(F.linear(difference, block_diagonal(mix, mix.shape[0] // mix.shape[1]), mix_bias))
             normed = torch.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)
             out = F.linear(normed.transpose(1, 2), weight, bias)
         elif torch.is_grad_enabled() and any(value.requires_grad for value in tensors):
@@ -66,6 +67,16 @@ def kernel_logits(
 def block_diagonal(weight: Tensor, groups: int) -> Tensor:
     """The matrix [M, C] of a 1x1 convolution in groups, from its weights [M, C // groups]."""
     return torch.block_diag(*weight.chunk(groups)) if groups > 1 else weight
+
+
+def _blocks(mix: Tensor) -> Tensor:
+    """[groups, M // groups, M // groups] of [M, M // groups]."""
+    return mix.unflatten(0, (-1, mix.shape[1]))
+
+
+def _grouped(rows: Tensor, mix: Tensor) -> Tensor:
+    """[groups, N, M // groups], a view of [N, M]."""
+    return rows.unflatten(1, (-1, mix.shape[1])).transpose(0, 1)
 
 
 _LAYERS = (
@@ -119,7 +130,8 @@ def _logits(
     mean, variance = around.new_zeros(2, batch, channels, dtype=wide)
     for sample, part in _parts(around):
         row = hidden[sample, part]
-        torch.addmm(mix_bias, _difference(around, query, centre, sample, part), mix.t(), out=row)
+        difference = _difference(around, query, centre, sample, part)
+        torch.baddbmm(_grouped(mix_bias[None], mix), _grouped(difference, mix), _blocks(mix).mT, out=_grouped(row, mix))
         row.relu_()
         # running mean and sum of squared deviations of each channel, part by part
         values, before, here = row.to(wide), part.start, row.shape[0]
@@ -177,16 +189,16 @@ def _kernel_logits_backward(
     slope = _spread(slope, channels).to(dtype)
     folded = (weight * scale[:, None]).to(dtype)
     to_around, to_query = torch.empty_like(around), torch.empty_like(query)
-    to_centre, to_mix, to_mix_bias = (torch.zeros_like(value, dtype=wide) for value in (centre, mix, mix[0]))
+    to_centre, to_mix, to_mix_bias = (torch.zeros_like(value, dtype=wide) for value in (centre, mix, norm_bias))
     for sample, part in _parts(around):
         row = hidden[sample, part]
         to_row = torch.addmm(start[sample], grad[sample, part], folded[sample]).addcmul_(row, slope[sample])
         _zero_where_off(to_row, row)
         difference = _difference(around, query, centre, sample, part)
-        to_mix += to_row.t() @ difference
+        to_mix += (_grouped(to_row, mix).mT @ _grouped(difference, mix)).flatten(0, 1)
         to_mix_bias += to_row.sum(0, dtype=wide)
         to_part = to_around[sample, part]
-        torch.mm(to_row, mix, out=to_part)
+        torch.bmm(_grouped(to_row, mix), _blocks(mix), out=_grouped(to_part, mix))
         _zero_where_off(to_part, difference)
         torch.mm(to_part, centre, out=to_query[sample, part])
         to_centre -= to_part.t() @ query[sample, part]
@@ -206,7 +218,7 @@ def _kernel_logits_backward(
 @_kernel_logits_backward.register_fake
 def _(grad: Tensor, around: Tensor, query: Tensor, centre: Tensor, mix: Tensor, *rest: Any) -> Any:
     norm_weight, norm_bias, weight = rest[:3]
-    like = (around, query, centre, mix, mix[0], norm_weight, norm_bias, weight)
+    like = (around, query, centre, mix, norm_bias, norm_weight, norm_bias, weight)
     return *(torch.empty_like(value) for value in like), weight.new_empty(weight.shape[0])
 
 

@@ -35,8 +35,8 @@ def _taps(source: _Shape, other: _Shape, counts: _Shape, *_: Any, **__: Any) -> 
 
 def _kernel_logits(around: _Shape, query: _Shape, *parameters: Any, **_: Any) -> int:
     batch, pixels, channels = around
-    taps = parameters[5][0]
-    return 2 * batch * pixels * channels * (query[2] + channels + taps)
+    mix, taps = parameters[1], parameters[5][0]
+    return 2 * batch * pixels * channels * (query[2] + mix[1] + taps)
 
 
 def _gpu_reassemble(x: _Shape, weights: _Shape, *_: Any, **__: Any) -> int:

@@ -60,7 +60,7 @@ class PairedDifference(nn.Module):
             key_neighbourhood(key, query, self.weight, self.bias, dilation, self.groups),
             query,
             block_diagonal(self.weight.flatten(2).sum(2), self.groups),
-            block_diagonal(mix.weight.flatten(1), self.groups),
+            mix.weight.flatten(1),
             mix.bias,
             mix_norm.weight,
             mix_norm.bias,

@@ -111,7 +111,7 @@ def test_box_mean_counts_only_what_is_inside():
 
 def logit_layers(batch, channels, width, taps, *size, dtype=torch.float64):
     torch.manual_seed(0)
-    shapes = [(batch, channels, *size), (batch, width, *size), (channels, width), (channels, channels)]
+    shapes = [(batch, channels, *size), (batch, width, *size), (channels, width), (channels, channels // 2)]
     shapes += [(channels,)] * 3 + [(taps, channels), (taps,)]
     return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
 
@@ -120,7 +120,9 @@ def literal_logits(around, query, centre, mix, mix_bias, norm_weight, norm_bias,
     def conv(x, matrix, offset=None):
         return torch.einsum("mc,bc...->bm...", matrix, x) + (0 if offset is None else offset[:, None, None])
 
-    hidden = F.relu(conv(F.relu(around - conv(query, centre)), mix, mix_bias))
+    difference = F.relu(around - conv(query, centre))
+    halves = zip(difference.chunk(2, 1), mix.chunk(2), mix_bias.chunk(2), strict=True)
+    hidden = F.relu(torch.cat([conv(*half) for half in halves], 1))
     return conv(F.group_norm(hidden, 2, norm_weight, norm_bias), weight, bias)
 
 
