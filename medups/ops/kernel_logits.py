@@ -130,8 +130,12 @@ def _logits(
     mean, variance = around.new_zeros(2, batch, channels, dtype=wide)
     for sample, part in _parts(around):
         row = hidden[sample, part]
-        difference = _difference(around, query, centre, sample, part)
-        torch.baddbmm(_grouped(mix_bias[None], mix), _grouped(difference, mix), _blocks(mix).mT, out=_grouped(row, mix))
+        torch.baddbmm(
+            _grouped(mix_bias[None], mix),
+            _grouped(_difference(around, query, centre, sample, part), mix),  # unnamed, so freed at once
+            _blocks(mix).mT,
+            out=_grouped(row, mix),
+        )
         row.relu_()
         # running mean and sum of squared deviations of each channel, part by part
         values, before, here = row.to(wide), part.start, row.shape[0]
