@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import math
 from collections.abc import Mapping
 from types import FunctionType
 from typing import Any
@@ -44,6 +45,21 @@ def build(spec: Mapping[str, Any], source: str = "config", **extra: Any) -> Any:
         return target(**arguments, **extra)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}: {spec['_target_']} refused its arguments: {error}") from error
+
+
+def number(value: Any, name: str, low: float, high: float = math.inf) -> float:
+    """A setting's value as a finite number of ``low`` to ``high``. Raises InputError with its ``name``."""
+    if isinstance(value, int | float) and not isinstance(value, bool) and low <= value <= high and math.isfinite(value):
+        return float(value)
+    wanted = f"{low} or more" if high == math.inf else f"{low} to {high}"
+    raise InputError(f"{name} must be a number, {wanted}, got {value!r}")
+
+
+def whole_number(value: Any, name: str, low: int) -> int:
+    """A setting's value as a whole number of ``low`` or more. Raises InputError with its ``name``."""
+    if isinstance(value, int) and not isinstance(value, bool) and value >= low:
+        return value
+    raise InputError(f"{name} must be a whole number, {low} or more, got {value!r}")
 
 
 def _value(value: Any, source: str) -> Any:

@@ -11,9 +11,9 @@ from medups.bundle.records import Display
 from medups.bundle.train import prepare
 from medups.data.canonical import Grid
 from medups.data.dataset import open_dataset
-from medups.data.labels import write_beside
-from medups.data.nifti import write_nifti
+from medups.data.labels import write_mask
 from medups.data.readers import read_scan
+from medups.errors import InputError
 from medups.files import require_writable
 from medups.training.voxel_classifier import VoxelClassifier
 
@@ -22,6 +22,8 @@ def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) ->
     """Fit the baseline to the training cases of ``config`` and write its masks of the test cases to ``folder``."""
     require_writable(folder)
     dataset = open_dataset(config["data"])
+    if not dataset.test:
+        raise InputError("data.split.test: no test cases to make masks of; name some")
     jobs = [Job(case.image, folder / f"{case.name}.nii.gz") for case in dataset.test]
     run = prepare(config, dataset, display)
     check(run.model, display.track(jobs, "checking scans", len(jobs)))
@@ -31,5 +33,4 @@ def baseline_masks(config: Mapping[str, Any], folder: Path, display: Display) ->
         scan = read_scan(job.scan)
         grid = Grid(scan.data.shape, scan.affine)
         labels = grid.to_file(classifier.predict(grid.to_canonical(scan.data)))
-        write_beside(job.mask, run.model.labels)
-        write_nifti(job.mask, labels, scan.affine)
+        write_mask(job.mask, labels, scan.affine, run.model.labels)

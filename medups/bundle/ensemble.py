@@ -15,11 +15,14 @@ def write_ensemble(bundles: Sequence[Path], output: Path) -> None:
     Its split says as trained on what any member trained or validated on; test cases are those of all that none saw.
 
     Raises:
-        InputError: fewer than two, a damaged bundle, or bundles that differ in labels, preprocessing, spacing or
-            inferer.
+        InputError: fewer than two, one twice or in the output's place, a damaged bundle, or bundles that differ in
+            labels, preprocessing, spacing or inferer.
     """
-    if len(bundles) < 2:
-        raise InputError(f"an ensemble needs two bundles at least, got {len(bundles)}")
+    places = [folder.resolve() for folder in bundles]
+    if len(set(places)) < max(2, len(places)):
+        raise InputError(f"an ensemble needs two different bundles at least, got {', '.join(map(str, bundles))}")
+    if output.resolve() in places:
+        raise InputError(f"{output}: is one of the members, which the ensemble would replace; give another output")
     models = [load_bundle(folder) for folder in bundles]
     first = models[0].definition
     for folder, model in zip(bundles, models, strict=True):

@@ -104,8 +104,9 @@ def define(
     split: Mapping[str, Sequence[str]],
 ) -> dict[str, Any]:
     """The plain sections of a bundle. Raises InputError for a spacing that is none."""
-    if spacing and (len(spacing) != 3 or not all(isinstance(mm, int | float) and mm > 0 for mm in spacing)):
-        raise InputError(f"network.spacing must be three numbers of millimetres above 0, or null, got {list(spacing)}")
+    fitting = isinstance(spacing, Sequence) and len(spacing) == 3
+    if spacing is not None and not (fitting and all(isinstance(mm, int | float) and mm > 0 for mm in spacing)):
+        raise InputError(f"network.spacing must be three numbers of millimetres above 0, or null, got {spacing}")
     return {
         "network_def": dict(network),
         "preprocessing": list(preprocessing),

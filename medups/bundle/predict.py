@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,14 +12,15 @@ import torch
 from medups.bundle.model import Model, load_bundle
 from medups.data.canonical import Grid
 from medups.data.cases import case_name
-from medups.data.labels import write_beside
-from medups.data.nifti import Volume, write_nifti
-from medups.data.readers import find_scans, is_nifti, read_scan, scans_by_key
+from medups.data.labels import write_mask
+from medups.data.nifti import Volume
+from medups.data.readers import find_scans, is_nifti, is_other_kind, read_scan, scans_by_key
 from medups.data.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.files import require_writable
 
 Progress = Callable[[float], None]
+_MOST_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimetre
 
 
 @dataclass(frozen=True)
@@ -54,6 +56,8 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
         if output.is_dir():
             raise InputError(f"{output}: is a folder; give a file name")
         jobs = [Job(scans[0], output)]
+    elif is_other_kind(output):
+        raise InputError(f"{output}: masks are written as .nii or .nii.gz; give such a name, or a folder")
     else:
         require_writable(output)
         jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
@@ -75,17 +79,29 @@ def check(model: Model, jobs: Iterable[Job]) -> None:
             scan = read_scan(job.scan)
             if model.spacing:
                 scan.require_spacing("this model")
+                _require_size(scan, model)
         except InputError as error:
             problems.append(str(error))
     if problems:
         raise InputError("; ".join(problems))
 
 
+def _require_size(scan: Volume, model: Model) -> None:
+    grid = Grid(scan.data.shape, scan.affine, model.orientation)
+    shape = grid.to_canonical(scan.data).shape
+    wanted = resized_shape(shape, grid.spacing, model.spacing)
+    if math.prod(wanted) > _MOST_VOXELS or any(new == 1 < old for new, old in zip(wanted, shape, strict=True)):
+        found, asked = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing or ()))
+        raise InputError(
+            f"{scan.source}: {shape} voxels at {found} mm would become {wanted} at the model's {asked} mm; "
+            "is the spacing in its header right?"
+        )
+
+
 def predict(model: Model, job: Job, device: torch.device | str = "cpu", progress: Progress | None = None) -> None:
     """Segment one scan: the mask (uint8) with the scan's grid and affine, and its organ names beside it."""
     mask = segment(model, read_scan(job.scan), device, progress)
-    write_beside(job.mask, model.labels)
-    write_nifti(job.mask, mask.data, mask.affine)
+    write_mask(job.mask, mask.data, mask.affine, model.labels)
 
 
 def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:

@@ -28,7 +28,7 @@ def profile_run(config: Mapping[str, Any], display: Display) -> dict[str, float]
     plan = make_plan(config["training"], len(run.source))
     workers = max(1, plan.workers)
     ahead, steps = 2 * workers, max(_STEPS, 4 * workers)  # so many batches lie ready when the clock starts
-    length = (ahead + steps) * plan.batch_size
+    length = (ahead + steps + 1) * plan.batch_size
     stream = SampleStream(run.source, run.transform, int(config["seed"]), length)
     loss = objective(run.loss)
     network, optimizer = fabric.setup(run.model.network.train(), run.optimizer)
@@ -56,8 +56,9 @@ def profile_run(config: Mapping[str, Any], display: Display) -> dict[str, float]
 
     alone, together = loader(), loader()
     rates = {"data": rate(lambda: [next(alone) for _ in range(plan.accumulate)], "data alone", ahead, steps)}
+    one = next(alone)
     alone.close()
-    one = next(together)
     rates["network"] = rate(lambda: step(lambda: one), "network alone", 1, _STEPS)
-    rates["training"] = rate(lambda: step(lambda: next(together)), "both", 1, _STEPS)
+    # its workers start with it, or what they made before would count as made in time
+    rates["training"] = rate(lambda: step(lambda: next(together)), "both", 1, max(_STEPS, 2 * workers))
     return rates

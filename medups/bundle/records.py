@@ -25,7 +25,7 @@ class Display(Protocol):
 class Records:
     """Log, scalars and pictures; processes after the first keep none."""
 
-    def __init__(self, folder: Path, display: Display, keep: bool) -> None:
+    def __init__(self, folder: Path, display: Display, keep: bool, done: int) -> None:
         self._display = display
         self._file = self._board = None
         if keep:
@@ -33,7 +33,7 @@ class Records:
 
             folder.mkdir(parents=True, exist_ok=True)
             self._file = (folder / "log.txt").open("a", encoding="utf-8")
-            self._board = SummaryWriter(str(folder))
+            self._board = SummaryWriter(str(folder), purge_step=done + 1)
 
     def log(self, message: str) -> None:
         if self._file is not None:
@@ -62,8 +62,9 @@ class Records:
 
 
 @contextmanager
-def records(folder: Path, display: Display, keep: bool) -> Iterator[Records]:
-    kept = Records(folder, display, keep)
+def records(folder: Path, display: Display, keep: bool, done: int) -> Iterator[Records]:
+    """``done``: the steps a resumed run goes on after; what was recorded of later ones is taken again."""
+    kept = Records(folder, display, keep, done)
     try:
         yield kept
     except Exception as error:

@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from monai.transforms import Compose, RandomizableTrait
 
 from medups.bundle.records import Display
-from medups.config import build
+from medups.config import build, number
 from medups.data.cache import CachedCase, StoredCase, prepared
 from medups.data.sampling import Patches, Slices, Source
 from medups.errors import InputError
@@ -35,11 +36,24 @@ def sample_transforms(config: Mapping[str, Any]) -> Transforms:
         raise InputError(f"network.sampling must be one of {', '.join(augmentation)}, got {sampling!r}")
     specs = [*config["preprocessing"], *config["network"]["sample_transforms"], *augmentation[sampling]]
     transforms = [build(spec) for spec in specs]
+    _require_pointwise(Compose(transforms[: len(config["preprocessing"])]))
     once = 0
     if sampling == "slices":
         random = (number for number, one in enumerate(transforms) if isinstance(one, RandomizableTrait))
         once = next(random, len(transforms))
     return Transforms(specs[:once], Compose(transforms[:once]), Compose(transforms[once:]))
+
+
+def _require_pointwise(preprocessing: Compose) -> None:
+    """Training sees slices or patches, prediction whole volumes: a mean or a percentile would not be the same."""
+    volume = 1500 * torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 1000
+    whole: Any = preprocessing({"image": volume.clone()})
+    part: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
+    if not torch.allclose(torch.as_tensor(whole["image"])[:, :2, :4, :4], torch.as_tensor(part["image"])):
+        raise InputError(
+            "preprocessing: what becomes of a voxel must not depend on others, since training sees parts of what "
+            "prediction sees; name fixed numbers, as ScaleIntensityRanged does"
+        )
 
 
 def open_source(
@@ -53,4 +67,4 @@ def open_source(
     if transforms.specs:
         done = (prepared(case, transforms.once, transforms.specs) for case in cases)
         ready = list(display.track(done, "preparing slices", len(cases)))
-    return Slices(ready, float(config["training"]["balanced"]))
+    return Slices(ready, number(config["training"]["balanced"], "training.balanced", 0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -17,7 +18,7 @@ from torch import nn
 from medups.bundle.model import Model, define, load_bundle, make_model, write_bundle
 from medups.bundle.records import Display, Records, records
 from medups.bundle.samples import open_source, sample_transforms
-from medups.config import build
+from medups.config import build, number, whole_number
 from medups.data.cache import CachedCase, read_cases
 from medups.data.cases import Case
 from medups.data.dataset import Dataset, open_dataset
@@ -55,7 +56,14 @@ class Run:
 
     @property
     def folder(self) -> Path:
-        return Path(str(self.config["output"]))
+        return output_folder(self.config)
+
+
+def output_folder(config: Mapping[str, Any]) -> Path:
+    """Where the run goes. Raises InputError where ``config`` does not say."""
+    if not config["output"]:
+        raise InputError("output must name a folder, got nothing")
+    return Path(str(config["output"]))
 
 
 def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
@@ -67,7 +75,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
     Raises:
         InputError: anything wrong with configuration or data, before the run folder is made.
     """
-    folder = Path(str(config["output"]))
+    folder = output_folder(config)
     require_writable(folder)
     dataset = open_dataset(config["data"])
     identity = _identity(config, dataset)
@@ -82,7 +90,7 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
         return bundle
     fabric.launch()
     share_of(plan.batch_size, plan.accumulate, fabric.world_size)
-    with records(folder, display, fabric.is_global_zero) as kept:
+    with records(folder, display, fabric.is_global_zero, done) as kept:
         if fabric.is_global_zero:
             write_json(folder / "config.json", dict(config))
         if run.weights is not None:
@@ -92,13 +100,15 @@ def train_bundle(config: Mapping[str, Any], display: Display) -> Path:
         state = _fit(fabric, run, plan, identity, kept, display, done)
         if fabric.is_global_zero:
             write_bundle(bundle, run.model, state["weights"], f"{config['name']}, step {state['step']}")
-        kept.log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
+            kept.log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
     return bundle
 
 
 def prepare(config: Mapping[str, Any], dataset: Dataset, display: Display) -> Run:
     """Check the configuration, build the untrained model from the seed, and read the cases into the cache."""
-    data, network = config["data"], config["network"]
+    data, network, seed = config["data"], config["network"], whole_number(config["seed"], "seed", 0)
+    if network["sampling"] == "slices" and network["spacing"]:
+        raise InputError("network.spacing is for networks that take patches; slices are taken as they are: give null")
     target = label_set(str(config["label_set"]))
     dataset.require_organs(target)
     definition = define(
@@ -109,7 +119,7 @@ def prepare(config: Mapping[str, Any], dataset: Dataset, display: Display) -> Ru
         network["spacing"],
         dataset.names,
     )
-    torch.manual_seed(int(config["seed"]))
+    torch.manual_seed(seed)
     model = make_model(definition, "config")
     weights = _start_from(model.network, config["weights"])
     if network["sampling"] == "slices":
@@ -142,10 +152,10 @@ def _optimizer(network: nn.Module, training: Mapping[str, Any]) -> torch.optim.O
         raise InputError(f"training.optimizer: {' and '.join(missing)} must be given")
     groups = parameter_groups(
         network,
-        float(spec["lr"]),
-        float(spec["weight_decay"]),
+        number(spec["lr"], "training.optimizer.lr", 0),
+        number(spec["weight_decay"], "training.optimizer.weight_decay", 0),
         decay_all=bool(training["decay_all"]),
-        upsampler_rate=float(training["upsampler_rate"]),
+        upsampler_rate=number(training["upsampler_rate"], "training.upsampler_rate", 0),
     )
     if training["precision"] == "16-mixed":  # Fabric cannot clip what an optimizer unscales by itself
         spec = {name: value for name, value in spec.items() if name != "fused"}
@@ -164,31 +174,34 @@ def _start_from(network: nn.Module, weights: Mapping[str, Any]) -> LoadReport | 
 
 def make_plan(training: Mapping[str, Any], epoch: int) -> Plan:
     """Steps from ``epochs`` of ``epoch`` samples, or as given."""
-    for name in ("batch_size", "steps", "epochs", "validations", "accumulate"):
-        if training[name] is not None and int(training[name]) < 1:
-            raise InputError(f"training.{name} must be 1 or more, got {training[name]}")
-    batch = int(training["batch_size"])
     if (training["steps"] is None) == (training["epochs"] is None):
         raise InputError("training: give either steps or epochs, and null for the other")
-    accumulate = int(training["accumulate"])
+
+    def whole(name: str, low: int = 1) -> int:
+        return whole_number(training[name], f"training.{name}", low)
+
+    def real(name: str, high: float = math.inf) -> float:
+        return number(training[name], f"training.{name}", 0, high)
+
+    batch, accumulate = whole("batch_size"), whole("accumulate")
     if batch % accumulate:
         raise InputError(f"training.accumulate must divide training.batch_size={batch}, got {accumulate}")
     if training["schedule"] not in get_args(Schedule):
         raise InputError(f"training.schedule must be one of {get_args(Schedule)}, got {training['schedule']!r}")
-    steps = training["steps"] or training["epochs"] * max(1, epoch // batch)
+    steps = whole("epochs") * max(1, epoch // batch) if training["steps"] is None else whole("steps")
     return Plan(
-        steps=int(steps),
+        steps=steps,
         batch_size=batch,
-        validate_every=max(1, int(steps) // int(training["validations"])),
-        poly_power=float(training["poly_power"]),
+        validate_every=max(1, steps // whole("validations")),
+        poly_power=real("poly_power"),
         schedule=training["schedule"],
         accumulate=accumulate,
-        warmup_steps=int(training["warmup_steps"]),
-        workers=int(training["workers"]),
-        clip_norm=training["clip_norm"],
-        ema_decay=training["ema_decay"],
-        patience=training["patience"],
-        save_seconds=float(training["save_seconds"]),
+        warmup_steps=whole("warmup_steps", 0),
+        workers=whole("workers", 0),
+        clip_norm=None if training["clip_norm"] is None else real("clip_norm"),
+        ema_decay=None if training["ema_decay"] is None else real("ema_decay", 1),
+        patience=None if training["patience"] is None else whole("patience"),
+        save_seconds=real("save_seconds"),
     )
 
 
@@ -253,18 +266,18 @@ def _validate(run: Run, network: nn.Module, fabric: Fabric, kept: Records, step:
     """Mean Dice over the validation cases by organ; organs that no case has are left out. Processes share the cases."""
     model = Model(network, run.model.labels, run.model.definition, run.model.inferer, run.model.preprocessing)
     own: dict[str, list[float]] = {organ: [] for organ in model.labels.names}
-    for number in range(fabric.global_rank, len(run.val), fabric.world_size):
-        case = run.val[number]
+    for turn in range(fabric.global_rank, len(run.val), fabric.world_size):
+        case = run.val[turn]
         image, label = case.image[:].astype(np.float32), case.label[:]
         pred = model.segment(image, fabric.device)
         for organ, scores in own.items():
             score = dice(pred == model.labels.id_of(organ), label == model.labels.id_of(organ))
             if score is not None:
                 scores.append(score)
-        if number == 0:
+        if turn == 0:
             spacing = case.spacing[0], case.spacing[1], case.spacing[2]
             masks = {"prediction": pred, "label": label}
-            picture = overlay_array(image, masks, model.labels.names, spacing, f"case {case.name}, step {step}")
+            picture = overlay_array(image, masks, model.labels.organs, spacing, f"case {case.name}, step {step}")
             kept.picture("val/overlay", picture, step)
     found = {organ: [score for part in gathered_objects(own) for score in part[organ]] for organ in own}
     return {organ: float(np.mean(scores)) for organ, scores in found.items() if scores}
@@ -275,7 +288,8 @@ def _identity(config: Mapping[str, Any], dataset: Dataset) -> dict[str, Any]:
     own = {key: config[key] for key in ("name", "label_set", "network", "upsampler", "preprocessing", "seed")}
     own["training"] = {key: value for key, value in config["training"].items() if key not in _MAY_CHANGE}
     own["data"] = {"layout": config["data"]["layout"], "labels": {str(k): v for k, v in dataset.labels.organs.items()}}
-    own["cases"] = {name: part for part in ("train", "val") for name in dataset.names[part]}
+    own["organs"] = {str(number): organ for number, organ in label_set(str(config["label_set"])).organs.items()}
+    own["cases"] = {part: list(dataset.names[part]) for part in ("train", "val")}  # their order makes the samples
     weights = config["weights"]
     try:  # the file's content, wherever it lies
         own["weights"] = {**weights, "path": weights["path"] and file_sha256(weights["path"]).hex()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +44,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
             facts.append(found.facts)
             if found.image is not None and not problems and not found.facts.problems:
                 title = f"case {found.facts.name}, {parts[found.facts.name]}"
-                pictures[found.facts.name] = _picture(found, found.image, target.names, title)
+                pictures[found.facts.name] = _picture(found, found.image, target.organs, title)
         problems += [problem for one in facts for problem in one.problems] + list(repeated(facts))
         doubts = [f"{one.name}: {doubt}" for one in facts for doubt in one.doubts]
         for message in [*problems, *remap(facts, dataset.labels), *doubts]:
@@ -60,7 +60,7 @@ def prepare(overrides: Sequence[str], output: str) -> None:
         terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {data['cache']}")
 
 
-def _picture(found: Surveyed, image: NDArray[np.float32], organs: Sequence[str], title: str) -> bytes:
+def _picture(found: Surveyed, image: NDArray[np.float32], organs: Mapping[int, str], title: str) -> bytes:
     first, second, third = found.facts.spacing_mm or (1.0, 1.0, 1.0)
     none = np.zeros(image.shape, np.uint8)
     masks = {"no label": none} if found.label is None else {"label": found.label}

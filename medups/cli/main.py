@@ -15,13 +15,18 @@ from medups.errors import InputError
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns 0 done, 1 failed, 2 wrong input."""
     parser = _parser()
-    options = parser.parse_args(arguments)
+    options, rest = parser.parse_known_args(arguments)
+    if "overrides" in options and not any(word.startswith("-") for word in rest):
+        options.overrides += rest  # those behind an option, which argparse does not take together
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
     try:
         options.run(options)
     except InputError as error:
         return _say("error", str(error), 2)
     except KeyboardInterrupt:
-        return _say("stopped", "interrupted; nothing half-written is left, the same command goes on", 1)
+        how = "train goes on from its last checkpoint, predict with --skip-existing"
+        return _say("stopped", f"interrupted, nothing half-written is left; {how}", 1)
     except Exception as error:  # the last line of defence: a person gets a sentence, MEDUPS_TRACEBACK=1 gives the rest
         if os.environ.get("MEDUPS_TRACEBACK"):
             traceback.print_exc()

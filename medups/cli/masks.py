@@ -40,7 +40,8 @@ def evaluate(
 ) -> None:
     pairs, unused = find_pairs(Path(pred), Path(label), Path(image) if image else None)
     read_pred, read_label = _label_reader(pred_labels, "--pred-labels"), _label_reader(label_labels, "--label-labels")
-    own, others = read_pred(pairs[0].pred).names, read_label(pairs[0].label).names
+    own = _organs([read_pred(pair.pred) for pair in pairs], [pair.pred for pair in pairs], organs)
+    others = _organs([read_label(pair.label) for pair in pairs], [pair.label for pair in pairs], organs)
     names = organ_names(organs, [*own, *others]) if organs else [name for name in own if name in others]
     if not names:
         raise InputError(
@@ -56,18 +57,30 @@ def evaluate(
 
         def each(result: CaseResult) -> None:
             masks = {"prediction": result.pred, "label": result.label}
+            organs = dict(enumerate(names, start=1))
             title = f"case {result.name}"
-            pictures[result.name] = overlay_png(result.image, masks, names, result.spacing_mm, title)
+            pictures[result.name] = overlay_png(result.image, masks, organs, result.spacing_mm, title)
             update(len(pictures) / len(pairs))
 
         evaluation = evaluate_pairs(pairs, read_pred, read_label, names, protocol, each)
         write_overlays(folder, pictures)
         write_text(folder / "report.html", results_page(evaluation, pictures))
         write_results(folder, evaluation)
+        if left_out := [name for name in dict.fromkeys([*own, *others]) if name not in names]:
+            terminal.log(f"organs not compared: {', '.join(left_out)}")
         if unused:
             terminal.log(f"{len(unused)} labels without a prediction were left out: {', '.join(unused)}")
         print_summary(evaluation.summary(), terminal.console)
         terminal.log(f"{folder / 'report.html'}, summary.json, cases.csv and {len(pairs)} pictures in overlays")
+
+
+def _organs(sets: Sequence[LabelSet], masks: Sequence[Path], chosen: str | None) -> list[str]:
+    """The organs of all masks, which have the same unless some were ``chosen``."""
+    for labels, mask in zip(sets, masks, strict=True):
+        if set(labels.names) != set(sets[0].names) and not chosen:
+            differing = ", ".join(sorted(set(labels.names) ^ set(sets[0].names)))
+            raise InputError(f"{mask}: its organs are not those of {masks[0]}: {differing}; choose some by --organs")
+    return list(dict.fromkeys(name for labels in sets for name in labels.names))
 
 
 def compare(folders: Sequence[str]) -> None:

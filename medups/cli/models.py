@@ -14,7 +14,7 @@ from medups.bundle.model import load_bundle
 from medups.bundle.predict import check, plan
 from medups.bundle.predict import predict as predict_one
 from medups.bundle.profile import profile_run
-from medups.bundle.train import train_bundle
+from medups.bundle.train import output_folder, train_bundle
 from medups.cli.display import Terminal
 from medups.cli.settings import compose, multirun
 from medups.errors import InputError
@@ -31,10 +31,17 @@ def train(overrides: Sequence[str]) -> None:
 
 def sweep(overrides: Sequence[str]) -> None:
     """A run for each combination of the values that ``key=a,b`` lists, as hydra's launcher begins them."""
-    failed = multirun(overrides, _one_run)
+    done: list[object] = []
+
+    def run(config: Mapping[str, Any]) -> None:
+        _one_run(config)
+        done.append(config["output"])
+
+    failed = multirun(overrides, run)
     if failed:
         reasons = "; ".join(f"{output}: {error}" for output, error in failed.items())
-        kind = InputError if all(isinstance(error, InputError) for error in failed.values()) else RuntimeError
+        wrong = not done and all(isinstance(error, InputError) for error in failed.values())
+        kind = InputError if wrong else RuntimeError
         raise kind(f"{len(failed)} runs of the sweep failed: {reasons}")
 
 
@@ -66,7 +73,7 @@ def _terminal() -> Terminal:
 
 def baseline(overrides: Sequence[str]) -> None:
     config = compose(overrides)
-    folder = Path(str(config["output"]))
+    folder = output_folder(config)
     with Terminal().live() as terminal:
         baseline_masks(config, folder, terminal)
         terminal.log(f"baseline masks in {folder}")
@@ -74,11 +81,15 @@ def baseline(overrides: Sequence[str]) -> None:
 
 def predict(model: str, source: str, output: str, cases: str | None, skip_existing: bool, device: str | None) -> None:
     bundle = load_bundle(Path(model), _device(device))
-    names = None if cases is None else list(bundle.split.get(cases) or cases.split(","))
+    names = None if cases is None else list(bundle.split[cases] if cases in bundle.split else cases.split(","))
+    if names == []:
+        raise InputError(f"--cases {cases}: {model} says of no such cases; name some, or leave it out for all scans")
     jobs = plan(Path(source), Path(output), names)
-    if skip_existing:
-        jobs = [job for job in jobs if not job.mask.exists()]
+    there = [job for job in jobs if skip_existing and job.mask.exists()]
+    jobs = [job for job in jobs if job not in there]
     with Terminal().live() as terminal:
+        if there:
+            terminal.log(f"{len(there)} masks are there and are kept")
         check(bundle, terminal.track(jobs, "checking scans", len(jobs)))
         for job in terminal.track(jobs, "scans", len(jobs)):
             predict_one(bundle, job, _device(device), terminal.share(job.scan.name))
@@ -90,7 +101,7 @@ def _device(name: str | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
-        torch.empty(0, device=device)
+        torch.empty(1, device=device).cpu()
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {name}: not available here ({str(error).splitlines()[0]})") from error
     return device

@@ -10,7 +10,7 @@ from typing import Any
 import hydra
 from hydra import compose as hydra_compose
 from hydra import initialize_config_dir
-from hydra.errors import HydraException
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import MissingMandatoryValue, OmegaConfBaseException
 
@@ -29,6 +29,8 @@ def compose(overrides: Sequence[str], name: str = "train") -> Settings:
             return _plain(hydra_compose(name, overrides=list(overrides)))
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error) or str(error.__cause__)
+        if isinstance(error, OverrideParseException):
+            reason = f"{error.override}: cannot be read; text with other signs is quoted twice: \"key='text'\""
         raise InputError(f"wrong setting: {reason}; groups and keys are in {configs_dir()}") from error
 
 
@@ -47,13 +49,15 @@ def multirun(
     @hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)
     def one(config: DictConfig) -> None:
         _register()
-        settings = _plain(config)
+        name = "each run"
         try:
+            settings = _plain(config)
+            name = str(settings["output"])
             run(settings)
         except Exception as error:
             if os.getpid() != here:
                 raise
-            failed[str(settings["output"])] = error
+            failed[name] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *overrides]
     try:

@@ -61,7 +61,7 @@ def open_dataset(config: Mapping[str, Any], problems: list[str] | None = None) -
     split = _split(listing, config["split"], found)
     if config.get("fold") is not None:
         pool = {case.name: case for part in ("train", "val") for case in split[part]}
-        split["val"] = [pool[name] for name in fold_of(list(pool), int(config["fold"]))]
+        split["val"] = [pool[name] for name in fold_of(list(pool), config["fold"])]
         split["train"] = list(pool.values())
     shared = {case.name for case in split["test"]} & {case.name for part in ("train", "val") for case in split[part]}
     if shared:
@@ -86,8 +86,8 @@ def fold_of(names: Sequence[str], fold: int) -> list[str]:
     Raises:
         InputError: a fold beyond 0 to 4, or fewer than five cases.
     """
-    if not 0 <= fold < _FOLDS:
-        raise InputError(f"fold must be 0 to {_FOLDS - 1}, got {fold}")
+    if fold not in range(_FOLDS):
+        raise InputError(f"fold must be 0 to {_FOLDS - 1}, got {fold!r}")
     if len(names) < _FOLDS:
         raise InputError(f"fold: {_FOLDS} folds need {_FOLDS} cases at least, there are {len(names)}")
     order = np.random.default_rng(0).permutation(len(names))

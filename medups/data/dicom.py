@@ -19,6 +19,19 @@ def series_in(folder: Path) -> list[str]:
     return list(_simpleitk().ImageSeriesReader.GetGDCMSeriesIDs(str(folder)))
 
 
+def is_dicom(file: Path) -> bool:
+    """Does the file say that it is DICOM, by its name or its first bytes? An index of a disk does not count."""
+    if file.name.upper() == "DICOMDIR":
+        return False
+    if file.suffix.lower() in (".dcm", ".ima"):
+        return True
+    try:
+        with file.open("rb") as content:
+            return content.read(132)[128:] == b"DICM"
+    except OSError:
+        return False
+
+
 def read_dicom(folder: Path) -> Volume:
     """Read the one series in ``folder``; voxels [column, row, slice], Hounsfield units for CT.
 
@@ -26,8 +39,8 @@ def read_dicom(folder: Path) -> Volume:
     right.
 
     Raises:
-        InputError: no series or several, slices of different size or orientation, slices that are missing or
-            lie twice in one place, or pixel data that cannot be read.
+        InputError: no series or several, slices of different size or orientation, slices that are missing,
+            unreadable or lie twice in one place, or pixel data that cannot be read.
     """
     sitk = _simpleitk()
     series = series_in(folder)
@@ -37,6 +50,7 @@ def read_dicom(folder: Path) -> Volume:
             f"{folder}: expected one DICOM series, found {found}; put each series into a folder of its own"
         )
     files = list(sitk.ImageSeriesReader.GetGDCMSeriesFileNames(str(folder), series[0]))
+    _check_none_left(folder, files)
     headers = [_header(sitk, file) for file in files]
     first = headers[0]
     for file, header in zip(files, headers, strict=True):
@@ -55,6 +69,16 @@ def read_dicom(folder: Path) -> Volume:
     affine[:3, 1] = first["axes"][3:] * first["spacing"][1]
     affine[:3, 2], affine[:3, 3] = step, ends[0]
     return Volume(data, _TO_RAS @ affine, str(folder))
+
+
+def _check_none_left(folder: Path, files: list[str]) -> None:
+    """Damaged slices are not listed with their series; at either end of it they would not leave a gap."""
+    taken = {Path(file).name for file in files}
+    suffixes = {Path(file).suffix.lower() for file in files} - {""}
+    for file in sorted(folder.iterdir()):
+        hidden = file.name.startswith(".") or not file.is_file() or file.name in taken
+        if not hidden and (is_dicom(file) or file.suffix.lower() in suffixes or not file.stat().st_size):
+            raise InputError(f"{file}: beside a DICOM series and no readable part of it; get it again, or remove it")
 
 
 def _check_gaps(heights: NDArray[np.float64], numbers: list[int | None], folder: Path) -> None:
@@ -89,27 +113,34 @@ def _header(sitk: Any, file: str) -> dict[str, Any]:
         reader.ReadImageInformation()
     except RuntimeError as error:
         raise InputError(f"{file}: the DICOM header cannot be read ({_last_line(error)})") from error
+    frames = int(np.prod(reader.GetSize()[2:], dtype=np.int64))
+    if reader.GetNumberOfComponents() != 1 or frames != 1:
+        values = f"{reader.GetNumberOfComponents()} values a pixel" if frames == 1 else f"{frames} frames"
+        raise InputError(f"{file}: expected a slice of one value a pixel, found {values}; this is no CT slice")
 
-    def numbers(tag: str) -> NDArray[np.float64]:
+    def numbers(tag: str, count: int) -> NDArray[np.float64]:
         if not reader.HasMetaDataKey(tag):
             raise InputError(f"{file}: DICOM tag ({tag.replace('|', ',')}) is missing; the slice cannot be placed")
         text = reader.GetMetaData(tag)
         try:
-            return np.array([float(part) for part in text.split("\\")])
-        except ValueError as error:
+            found = np.array([float(part) for part in text.split("\\")])
+        except ValueError:
+            found = np.empty(0)
+        if len(found) != count or not np.isfinite(found).all():
             named = tag.replace("|", ",")
-            raise InputError(f"{file}: expected numbers in DICOM tag ({named}), found {text!r}") from error
+            raise InputError(f"{file}: expected {count} numbers in DICOM tag ({named}), found {text!r}")
+        return found
 
     number = reader.GetMetaData("0020|0013").strip() if reader.HasMetaDataKey("0020|0013") else ""
-    spacing = numbers("0028|0030")[::-1]  # rows first in the file: millimetres between rows, then columns
+    spacing = numbers("0028|0030", 2)[::-1]  # rows first in the file: millimetres between rows, then columns
     if not (spacing > 0).all():
         raise InputError(f"{file}: pixel spacing must be positive, found {spacing.tolist()}")
     return {
         "size": reader.GetSize()[:2],
-        "position": numbers("0020|0032"),
-        "axes": numbers("0020|0037"),
+        "position": numbers("0020|0032", 3),
+        "axes": numbers("0020|0037", 6),
         "spacing": spacing,
-        "thickness": numbers("0018|0050")[0] if _has_value(reader, "0018|0050") else 1.0,
+        "thickness": numbers("0018|0050", 1)[0] if _has_value(reader, "0018|0050") else 1.0,
         "number": int(number) if number.lstrip("-").isdigit() else None,
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,8 +12,9 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
+from medups.data.nifti import volume_bytes
 from medups.errors import InputError
-from medups.files import configs_dir, read_json, write_json
+from medups.files import configs_dir, json_bytes, read_json, whole_file
 
 LabelArray = NDArray[np.integer]
 
@@ -77,6 +79,8 @@ class LabelSet:
 
     def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
         """Ids of this set to those of ``target`` by organ name; organs that ``target`` lacks become background."""
+        if max(target.organs, default=0) > 255:
+            raise InputError(f"label set {target.name}: ids of at most 255 can be learnt, got {max(target.organs)}")
         ids = {name: number for number, name in target.organs.items()}
         table = np.zeros(max(self.organs, default=0) + 1, dtype=np.uint8)
         for number, name in self.organs.items():
@@ -125,8 +129,14 @@ def beside(mask: Path) -> Path:
     return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ".labels.json")
 
 
-def write_beside(mask: Path, labels: LabelSet) -> None:
-    write_json(beside(mask), {str(number): name for number, name in labels.organs.items()})
+def write_mask(path: Path, ids: LabelArray, affine: NDArray[np.float64], labels: LabelSet) -> None:
+    """Write a mask as NIfTI and the table of its ids beside it: both or none, and the table first."""
+    table = {str(number): name for number, name in labels.organs.items()}
+    with whole_file(path) as mask, whole_file(beside(path)) as names:
+        mask.write(volume_bytes(path, ids, affine))
+        mask.flush()
+        os.fsync(mask.fileno())  # a full disk is told before the table takes its place
+        names.write(json_bytes(table))
 
 
 def organ_names(spec: str, known: Sequence[str]) -> list[str]:

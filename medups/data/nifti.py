@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import logging
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,8 @@ from numpy.typing import NDArray
 
 from medups.errors import InputError
 from medups.files import gzip_bytes, write_bytes
+
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # what it mends in a header it would print
 
 
 @dataclass(frozen=True)
@@ -89,8 +92,12 @@ def read_nifti(path: Path) -> Volume:
 
 def write_nifti(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
     """Write ``data`` whole or not at all; compressed where the name ends in .gz."""
-    content = nifti_bytes(data, affine) if path.name.endswith(".gz") else _plain_bytes(data, affine)
-    write_bytes(path, content)
+    write_bytes(path, volume_bytes(path, data, affine))
+
+
+def volume_bytes(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> bytes:
+    """What a file of that name holds."""
+    return nifti_bytes(data, affine) if path.name.endswith(".gz") else _plain_bytes(data, affine)
 
 
 def nifti_bytes(data: NDArray[np.generic], affine: NDArray[np.float64]) -> bytes:

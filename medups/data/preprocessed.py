@@ -26,7 +26,7 @@ def files_of(path: Path) -> list[Path]:
     """The files that a case's path stands for: itself, what a folder holds, or what a pattern names."""
     if "*" in path.name:
         return sorted(path.parent.glob(path.name))
-    return sorted(path.iterdir()) if path.is_dir() else [path]
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
 
 
 def read_preprocessed(path: Path, key: str) -> Volume:

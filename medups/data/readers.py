@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,18 @@ from numpy.typing import NDArray
 
 from medups.data.canonical import same_grid
 from medups.data.cases import ONLY_CHANNEL, case_key
-from medups.data.dicom import read_dicom, series_in
+from medups.data.dicom import is_dicom, read_dicom, series_in
 from medups.data.labels import LabelSet
 from medups.data.nifti import Volume, read_nifti
 from medups.data.preprocessed import is_preprocessed, read_preprocessed
 from medups.errors import InputError
+
+_OTHER_KINDS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".mgz", ".nii", ".nii.gz")  # .NII: not read by name
+
+
+def is_other_kind(path: Path) -> bool:
+    """Is it named as a medical image of a kind, or in a way, that is not read or written here?"""
+    return path.name.lower().endswith(_OTHER_KINDS) and not is_nifti(path)
 
 
 def is_nifti(path: Path) -> bool:
@@ -27,7 +35,8 @@ def find_scans(path: Path) -> list[Path]:
     DICOM series, or a folder of all kinds.
 
     Raises:
-        InputError: nothing there, an empty or unreadable folder, or several series in one folder.
+        InputError: nothing there, an empty or unreadable folder, or something in it that looks like a scan and would
+            be left out.
     """
     if path.is_file():
         return [path]
@@ -38,12 +47,34 @@ def find_scans(path: Path) -> list[Path]:
     except OSError as error:
         raise InputError(f"{path}: the folder cannot be read ({error.strerror})") from error
     scans = [entry for entry in entries if entry.is_file() and (is_nifti(entry) or is_preprocessed(entry))]
-    if not scans and any(entry.is_file() for entry in entries) and series_in(path):
+    folders = [entry for entry in entries if entry.is_dir()]
+    series = [folder for folder in folders if series_in(folder)]
+    deeper = [found for folder in folders if folder not in series for found in _dicom_within(folder)]
+    if not (scans or series or deeper) and len(entries) > len(folders) and series_in(path):
         return [path]
-    scans += [entry for entry in entries if entry.is_dir() and series_in(entry)]
-    if not scans:
+    left_out = [entry for entry in entries if entry.is_file() and (is_other_kind(entry) or is_dicom(entry))] + deeper
+    if left_out:
+        names = ", ".join(str(entry.relative_to(path)) for entry in left_out[:5])
+        raise InputError(
+            f"{path}: {len(left_out)} entries look like scans and would be left out: {names}; expected .nii or .nii.gz "
+            "files, and DICOM series each in a folder directly below"
+        )
+    if not scans + series:
         raise InputError(f"{path}: no scans in this folder; expected .nii or .nii.gz files, or DICOM series")
-    return scans
+    return scans + series
+
+
+def _dicom_within(folder: Path) -> list[Path]:
+    """The first DICOM file somewhere in ``folder``, if any. Raises InputError where the folder cannot be read."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(f"{error.filename}: the folder cannot be read ({error.strerror})") from error
+
+    for place, _, files in os.walk(folder, onerror=refuse):
+        for name in sorted(files):
+            if is_dicom(Path(place, name)):
+                return [Path(place, name)]
+    return []
 
 
 def scans_by_key(path: Path) -> dict[str, Path]:

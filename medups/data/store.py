@@ -15,7 +15,8 @@ import blosc2
 import numpy as np
 from numpy.typing import NDArray
 
-from medups.files import remove_abandoned
+from medups.errors import InputError
+from medups.files import remove_abandoned, umask
 
 _ABOUT = "about.json"
 _BLOCK = (1, 128, 128)  # what is decompressed at once: little is wasted for a slice, nor for a patch
@@ -61,23 +62,30 @@ def open_entry(entry: Path, make: Callable[[Path], Mapping[str, Any]]) -> dict[s
     files into it and returns what the entry shall say. Several processes may make one entry at once.
 
     Raises:
+        InputError: the entry's folder cannot be written.
         OSError: what was written reads back otherwise, or a damaged entry cannot be replaced.
     """
-    about = _about(entry)
-    if about is None:
-        entry.parent.mkdir(parents=True, exist_ok=True)
-        remove_abandoned(entry.parent, f".{entry.name}-")
-        aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+    for _ in range(2):  # another process may take away what both found damaged just after this one put it right
+        about = _about(entry)
+        if about is not None:
+            return about
+        try:
+            entry.parent.mkdir(parents=True, exist_ok=True)
+            remove_abandoned(entry.parent, f".{entry.name}-")
+            aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+        except OSError as error:
+            raise InputError(f"{entry.parent}: the cache cannot be written there ({error.strerror})") from error
         try:
             said = dict(make(aside))
             checksums = {path.name: _checksum(path) for path in sorted(aside.iterdir())}
             (aside / _ABOUT).write_text(json.dumps({**said, "checksums": checksums}))
+            aside.chmod(0o777 & ~umask())  # others may read it as they may any file
             _put(aside, entry)
         finally:
             shutil.rmtree(aside, ignore_errors=True)
-        about = _about(entry)
-        if about is None:
-            raise OSError(f"{entry}: what was written to the cache reads back otherwise; check the disk")
+    about = _about(entry)
+    if about is None:
+        raise OSError(f"{entry}: what was written to the cache reads back otherwise; check the disk")
     return about
 
 

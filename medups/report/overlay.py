@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ _SLICES = 4
 def overlay_png(
     image: NDArray[np.floating] | None,
     masks: dict[str, NDArray[np.uint8]],
-    organs: Sequence[str],
+    organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
 ) -> bytes:
@@ -30,7 +30,8 @@ def overlay_png(
 
     Args:
         image: HU [S, P, L], or None for a dark background.
-        masks: row name to ids 1.. in the order of ``organs`` [S, P, L]; slices are chosen by the last one.
+        masks: row name to ids [S, P, L]; slices are chosen by the last one.
+        organs: ids to names.
         spacing_mm: along the axes; pixels are drawn in their true proportions.
     """
     figure = draw(image, masks, organs, spacing_mm, title)
@@ -48,7 +49,7 @@ def write_overlays(folder: Path, pictures: Mapping[str, bytes]) -> None:
 def overlay_array(
     image: NDArray[np.floating],
     masks: dict[str, NDArray[np.uint8]],
-    organs: Sequence[str],
+    organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
 ) -> NDArray[np.uint8]:
@@ -63,7 +64,7 @@ def overlay_array(
 def draw(
     image: NDArray[np.floating] | None,
     masks: dict[str, NDArray[np.uint8]],
-    organs: Sequence[str],
+    organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
 ) -> Figure:
@@ -75,23 +76,21 @@ def draw(
     height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
     figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
     grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
-    colours = [
-        colormaps["tab10" if len(organs) <= 10 else "gist_ncar"](index / max(10, len(organs)))
-        for index in range(len(organs))
-    ]
+    palette = colormaps["tab10" if len(organs) <= 10 else "gist_ncar"]
+    colours = {number: palette(index / max(10, len(organs))) for index, number in enumerate(organs)}
     for line, (name, mask) in zip(grid, masks.items(), strict=True):
         for axes, row in zip(line, rows, strict=True):
             axes.imshow(background[row], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1], aspect=aspect)
-            for number, colour in enumerate(colours, start=1):
+            for number, colour in colours.items():
                 if (organ := mask[row] == number).any():
                     axes.contour(organ, levels=[0.5], colors=[colour], linewidths=1.1)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(f"slice {row}" if line is grid[0] else "", fontsize=8)
         line[0].set_ylabel(name, fontsize=9)
-    shown = [index for index in range(len(organs)) if any((mask == index + 1).any() for mask in masks.values())][:16]
+    shown = [number for number in organs if any((mask == number).any() for mask in masks.values())][:16]
     figure.legend(
-        handles=[Line2D([], [], color=colours[index], label=organs[index].replace("_", " ")) for index in shown],
+        handles=[Line2D([], [], color=colours[number], label=organs[number].replace("_", " ")) for number in shown],
         loc="outside lower center", ncols=4, fontsize=8, frameon=False,
     )  # fmt: skip
     figure.suptitle(title, fontsize=10)

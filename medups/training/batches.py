@@ -28,7 +28,12 @@ def batches(fabric: Fabric, stream: Dataset[Batch], order: Order, workers: int) 
         DataWorkerError: a worker died or failed; the message says of what.
     """
     loader: Any = DataLoader(
-        stream, batch_size=order.own, sampler=order, num_workers=workers, persistent_workers=workers > 0
+        stream,
+        batch_size=order.own,
+        sampler=order,
+        num_workers=workers,
+        persistent_workers=workers > 0,
+        pin_memory=fabric.device.type == "cuda",
     )
     source: Any = iter(fabric.setup_dataloaders(loader, use_distributed_sampler=False))
     for _ in range(len(loader)):

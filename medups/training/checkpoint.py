@@ -26,10 +26,20 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
     try:
         with whole_file(path) as file:
             torch.save(dict(content), file)
-    except OSError as error:
+    except (OSError, RuntimeError) as error:
+        refused = _refusal(error)
+        if refused is None:
+            raise
         raise CheckpointError(
-            f"{path}: cannot be written ({error.strerror or error}); the one before is kept, mend that and go on"
+            f"{path}: cannot be written ({refused.strerror or refused}); the one before is kept, mend that and go on"
         ) from error
+
+
+def _refusal(error: BaseException | None) -> OSError | None:
+    """What the disk said: torch raises an error of its own while it closes a file that it could not write."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
 
 
 def keep_last(folder: Path, content: Mapping[str, Any]) -> None:

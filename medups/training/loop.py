@@ -15,14 +15,17 @@ from torch import nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from torch.utils.data import Dataset
 
+from medups.errors import InputError
 from medups.training.batches import Batch, batches, dead_workers_told
 from medups.training.checkpoint import BEST, LAST, PREVIOUS, first_good, keep_last, save_checkpoint
 from medups.training.objective import Objective
-from medups.training.ranks import Order
+from medups.training.ranks import Order, gathered_objects, share_buffers
 
 Log = Callable[[str], None]
 Schedule = Literal["poly", "cosine"]
 Scalars = Callable[[Mapping[str, float], int], None]
+
+_SKIPPED_STEPS = 50  # that a scaler may leave out one after another: it halves 65536 to nothing well before
 
 
 @dataclass(frozen=True)
@@ -108,18 +111,20 @@ def train(
 
     Returns:
         The checkpoint with the best validation score, or the last one where nothing was validated. Its
-        ``weights`` are those that were validated.
+        ``weights`` are those that were validated. Empty in processes after the first.
 
     Raises:
-        InputError: a batch that the processes cannot share, or no checkpoint that is whole.
-        NonFiniteLossError: the loss of a step is not finite, or its gradient. CheckpointError: a full disk.
+        InputError: a batch that the processes cannot share, no checkpoint that is whole, or processes that find
+            different ones.
+        NonFiniteLossError: the loss of a step is not finite, or its gradient, with a scaler in 50 steps on end.
+        CheckpointError: a full disk.
         DataWorkerError: a sample could not be made.
     """
     rates = [group["lr"] for group in optimizer.param_groups]
     precision: Any = fabric.strategy.precision
     average = None
     if plan.ema_decay is not None:
-        average = AveragedModel(network, multi_avg_fn=get_ema_multi_avg_fn(plan.ema_decay), use_buffers=True)
+        average = AveragedModel(network, multi_avg_fn=_running_mean(plan.ema_decay), use_buffers=True)
     start, best_score, stale, finished = 0, -math.inf, 0, False
     state, complaints = first_good(folder, LAST, PREVIOUS)
     for complaint in complaints:
@@ -133,6 +138,8 @@ def train(
             average.n_averaged.fill_(start)
         if not finished:
             hooks.log(f"resuming after step {start} of {plan.steps}")
+    if len(found := {*gathered_objects(start)}) > 1:
+        raise InputError(f"{folder}: processes find checkpoints of steps {found}; give a folder that all nodes share")
     network, optimizer = fabric.setup(network, optimizer)
     if state is not None:  # not before the weights are on their device: their moments go where they are
         optimizer.load_state_dict(state["optimizer"])
@@ -155,7 +162,7 @@ def train(
     order = Order(steps, plan.batch_size, plan.accumulate, fabric.global_rank, fabric.world_size)
     source = batches(fabric, stream, order, plan.workers)
     began = saved = time.perf_counter()
-    waited = 0.0
+    waited, skipped = 0.0, 0
     for step in steps:
         network.train()
         rate = rate_at(step, plan)
@@ -171,15 +178,17 @@ def train(
                 torch.manual_seed(_step_seed(seed, step, fabric.global_rank))
             with fabric.no_backward_sync(cast(Any, network), enabled=part + 1 < plan.accumulate):
                 value = loss(network(batch["image"]), batch["label"]) / plan.accumulate
-                current += float(value.detach())
-                if not math.isfinite(current):
-                    raise _not_finite("loss", current, step, plan, hooks.describe)
                 fabric.backward(value)
+            current += float(value.detach())  # waits for the device, which has all its work by now
+            if not math.isfinite(current):
+                raise _not_finite("loss", current, step, plan, hooks.describe)
         limit = math.inf if plan.clip_norm is None else plan.clip_norm
         norm = float(cast(Any, fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=False)))
-        if not math.isfinite(norm) and getattr(precision, "scaler", None) is None:  # a scaler leaves such a step out
+        skipped = 0 if math.isfinite(norm) else skipped + 1
+        if skipped > (0 if getattr(precision, "scaler", None) is None else _SKIPPED_STEPS):  # it leaves such a step out
             raise _not_finite("gradient's norm", norm, step, plan, hooks.describe)
         optimizer.step()
+        share_buffers(_plain(network))
         if average is not None:
             average.update_parameters(_plain(network))
         hooks.progress(step + 1, current)
@@ -213,11 +222,27 @@ def train(
         if finished:
             break
     fabric.barrier()
+    if not fabric.is_global_zero:
+        return {}
     result, complaints = first_good(folder, BEST, LAST, PREVIOUS)
     for complaint in complaints:
         hooks.log(complaint)
     assert result is not None  # written above or before
     return result
+
+
+def _running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
+    """Of weights and floating-point buffers; torch's own would also average tables of indices, and round them."""
+    mean_of = get_ema_multi_avg_fn(decay)
+
+    def update(mean: Any, current: Any, count: Any) -> None:
+        if mean[0].is_floating_point():
+            mean_of(mean, current, count)
+        else:
+            for kept, new in zip(mean, current, strict=True):
+                kept.copy_(new)
+
+    return update
 
 
 def _step_seed(seed: int, step: int, rank: int) -> int:

@@ -9,13 +9,15 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from lightning_fabric.utilities.exceptions import MisconfigurationException
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Sampler
 
 from medups.errors import InputError
 
 Value = TypeVar("Value")
+_PRECISIONS = ("32-true", "16-mixed", "bf16-mixed")
 
 
 def make_fabric(training: Mapping[str, Any]) -> Fabric:
@@ -24,17 +26,24 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
     Raises:
         InputError: a device or precision that is not there.
     """
+    precision = training["precision"]
+    if precision not in _PRECISIONS:
+        raise InputError(f"training.precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
     devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
     try:
-        return Fabric(
+        fabric = Fabric(
             accelerator=str(training["accelerator"]),
             devices=devices,
             num_nodes=nodes,
             strategy="auto" if is_single(devices, nodes) else "ddp",
-            precision=training["precision"],
+            precision=precision,
+            plugins=SLURMEnvironment(auto_requeue=False) if _begun_by_slurm() else None,
         )
-    except (ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric's own words say what is not there
+    except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric says what is not there
         raise InputError(f"training.accelerator, devices or precision: {error}") from error
+    if precision == "16-mixed" and fabric.device.type == "cpu":
+        raise InputError("training.precision=16-mixed needs a GPU; on a CPU there are bf16-mixed and 32-true")
+    return fabric
 
 
 def is_single(devices: int | str, nodes: int) -> bool:
@@ -56,10 +65,16 @@ def _begun() -> tuple[int, int] | None:
     if "TORCHELASTIC_RUN_ID" in os.environ:
         local = int(os.environ["LOCAL_WORLD_SIZE"])
         return local, int(os.environ["WORLD_SIZE"]) // local
-    if "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1:
+    if _begun_by_slurm():
         nodes = int(os.environ.get("SLURM_NNODES", 1))
         return int(os.environ["SLURM_NTASKS"]) // nodes, nodes
     return None
+
+
+def _begun_by_slurm() -> bool:
+    # Fabric's own look takes the tasks of an interactive allocation for single processes
+    several = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    return several and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def share_of(batch_size: int, parts: int, ranks: int) -> int:
@@ -107,6 +122,13 @@ def gathered_objects(own: Value) -> list[Value]:
     values: list[Any] = [None] * dist.get_world_size()
     dist.all_gather_object(values, own)
     return values
+
+
+def share_buffers(network: nn.Module) -> None:
+    """Give every process the first one's buffers, which DDP does no sooner than in the next step."""
+    if dist.is_initialized() and dist.get_world_size() > 1:
+        for buffer in network.buffers():
+            dist.broadcast(buffer, 0)
 
 
 class _Gathered(torch.autograd.Function):
