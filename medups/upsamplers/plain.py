@@ -46,7 +46,7 @@ class Interpolate(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         if not x.numel():
-            return Upsampled(x.new_zeros(*x.shape[:2], *size), guide)
+            return Upsampled(x.new_zeros(*x.shape[:2], *size) + x.sum(), guide)  # the sum keeps it in the graph
         if self.mode == "nearest":
             return Upsampled(read_nearest(x, size), guide)
         if self.mode == "linear" and not self.align_corners:

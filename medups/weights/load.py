@@ -50,14 +50,15 @@ _LAYOUTS: dict[str, Layout] = {
 _HEAD = "head"  # of our networks
 _PREFIXES = ("module.", "swin_unet.")
 _UNREADABLE = (
-    OSError, EOFError, ValueError, KeyError, RuntimeError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+    OSError, EOFError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, TypeError,
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
 _DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not decide
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What happened to each name: ``loaded``, ``fresh`` and ``resized`` are ours, ``unused`` the file's.
+    """What happened to each name; all are the module's, ``unused`` those that the file's would have there.
 
     ``sha256`` is that of the file, None where the weights came as a mapping.
     """
@@ -168,23 +169,33 @@ def _shapes(name: str, ours: Published, own: Published) -> str:
 
 
 def _read(source: str | PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
-    if isinstance(source, Mapping):
-        return source
-    path = Path(source)
+    content = source if isinstance(source, Mapping) else _opened(Path(source))
+    for key in ("state_dict", "model"):
+        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
+            content = content[key]
+    where = "the mapping" if isinstance(source, Mapping) else source
+    if not isinstance(content, Mapping):
+        raise ValueError(f"{where}: expected names mapped to tensors, found {type(content).__name__}")
+    others = [str(name) for name, value in content.items() if not _is_weight(name, value)]
+    if others:
+        names = ", ".join(others[:8])
+        raise ValueError(f"{where}: expected names mapped to tensors, found something else under {names}")
+    return content
+
+
+def _is_weight(name: object, value: object) -> bool:
+    return isinstance(name, str) and isinstance(value, Tensor | np.ndarray)
+
+
+def _opened(path: Path) -> Any:
     try:
         if path.suffix == ".npz":  # NumPy checks what it reads
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         check_archive(path)
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ValueError(f"{path}: expected a readable checkpoint of tensors, found {error}") from error
-    for key in ("state_dict", "model"):
-        if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
-            content = content[key]
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"{path}: expected names mapped to tensors, found {type(content).__name__}")
-    return content
 
 
 def _bare(name: str) -> str:

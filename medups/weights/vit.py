@@ -51,6 +51,8 @@ def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tenso
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
     """Position embeddings [1, N, C] of a square grid to the module's, linearly with aligned corners, as published."""
     side = round(positions.shape[1] ** 0.5)
+    if positions.ndim != 3 or side**2 != positions.shape[1]:
+        raise ValueError(f"expected position embeddings [1, N, C] of a square grid, found {tuple(positions.shape)}")
     size = module.img_size
     assert isinstance(size, tuple)  # TransUNet's
     height, width = (n // _STRIDE for n in size)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from medups.networks.guided_step import GuidedStep, ProjectedGuide
 from medups.networks.swap.report import Kept
-from medups.networks.swap.site import TRANSPOSED, Placement, Site, convs, projection, renames
+from medups.networks.swap.site import TRANSPOSED, Placement, Site, convs, describe, projection, renames
 from medups.upsamplers.base import Upsampler
 
 _CHAINS = (BasicUNet, UNetDecoder)  # each of their UpCats gets what the one before it made
@@ -54,6 +54,8 @@ def find_blocks(net: nn.Module) -> Iterator[Site | Kept]:
     for path, module in net.named_modules():
         if isinstance(module, GuidedStep):
             yield from _own(path, module)
+        elif module is net and type(module) in (UpCat, UnetUpBlock, UnetrUpBlock, AttentionLayer):
+            yield Kept("the network", describe(module), "it is the block itself; give the network it is part of")
         elif type(module) is UpCat:
             yield _upcat(net, path, module, before.get(module))
         elif type(module) in (UnetUpBlock, UnetrUpBlock):
@@ -65,7 +67,7 @@ def find_blocks(net: nn.Module) -> Iterator[Site | Kept]:
 def find_transposed(net: nn.Module) -> Iterator[Site | Kept]:
     """Transposed convolutions that enlarge by a whole ratio; for upsamplers that need no guide."""
     for path, module in net.named_modules():
-        if isinstance(module, TRANSPOSED) and max(module.stride) > 1:
+        if isinstance(module, TRANSPOSED) and max(module.stride) > 1 and module is not net:
             yield _alone(net, path, module)
 
 
@@ -86,8 +88,6 @@ def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | 
     if channels is None:
         return Kept(f"{path}.upsample", "interpolation", "the channels of its map cannot be told")
     skip = first.in_channels - channels
-    if skip <= 0:
-        return Kept(f"{path}.upsample", "interpolation", "the block has no skip to be guided by")
 
     def place(upsampler: nn.Module) -> Placement:
         project = projection(dims, gone.in_channels, channels) if own is None else own
@@ -95,7 +95,7 @@ def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | 
         renames(step, {"convs.": "fuse.", "upsample.preconv.": "project."})
         return Placement((project,) if own is None else (), partial(_put, net, block, step))
 
-    return Site(f"{path}.upsample.{old}", gone, dims, tuple(ratio), channels, skip, place)
+    return Site(f"{path}.upsample.{old}", gone, dims, tuple(ratio), channels, skip or None, place)
 
 
 def _transposed_and_skip(net: nn.Module, path: str, block: Any) -> Site | Kept:

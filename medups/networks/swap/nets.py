@@ -14,7 +14,7 @@ from monai.networks.nets.segresnet import SegResNet
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, ProjectedGuide
 from medups.networks.swap.report import Kept
 from medups.networks.swap.site import Placement, Site, convs, describe, projection, renames
 from medups.upsamplers import Upsampled, create_upsampler
@@ -81,8 +81,10 @@ class ImageStep(nn.Module):
 
 def _unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> Iterator[Site | Kept]:
     """``skip``: the connection around ``level``, None for the outermost one. Levels that were swapped before are passed
-    through; their own steps are found as guided steps."""
+    through; their own steps are found as guided steps, but for the outermost, whose guide comes and goes."""
     if isinstance(level, UNetLevel):
+        if isinstance(level[2], ImageStep):
+            yield _image_step(level[2], path, convs(level[0])[0].in_channels)
         yield from _unet(cast(Any, level[1]).submodule, f"{path}.1.submodule", cast(SkipConnection, level[1]))
         return
     if not (type(level) is nn.Sequential and len(level) == 3 and isinstance(level[1], SkipConnection)):
@@ -144,6 +146,26 @@ def _place_in_unet(
             skip.__class__ = RefinedSkip
 
     return Placement(new, put)
+
+
+def _image_step(old: ImageStep, path: str, image_channels: int) -> Site:
+    before = cast(Any, old.step.upsampler)
+    upsampler: Any = before.upsampler if isinstance(before, ProjectedGuide) else before
+    dims = upsampler.spatial_dims
+
+    def place(new: nn.Module) -> Placement:
+        had_one = not isinstance(old.stem, nn.Identity)
+        wanted = getattr(new, "needs_guide", True)
+        stem = old.stem if wanted == had_one else _image_stem(dims, image_channels) if wanted else nn.Identity()
+
+        def put() -> None:
+            old.stem, old.step.upsampler = stem, new
+
+        return Placement(() if stem is old.stem else (stem,), put)
+
+    ratio, channels = upsampler.scale_factor, upsampler.in_channels
+    site = f"{path}.2.step.upsampler"
+    return Site(site, before, dims, ratio, channels, IMAGE_GUIDE_CHANNELS, place, image_guide=True)
 
 
 def _image_stem(spatial_dims: int, image_channels: int) -> nn.Sequential:
@@ -259,7 +281,8 @@ def _fpn(net: Any, prefix: str) -> Iterator[Site]:
             def put() -> None:
                 if not isinstance(net, GuidedFPN):
                     net.__class__ = GuidedFPN
-                    nearest = partial(create_upsampler, "nearest", spatial_dims=dims, in_channels=channels)
+                    sizes = {"spatial_dims": dims, "in_channels": channels, "guide_channels": channels}
+                    nearest = partial(create_upsampler, "nearest", **sizes)
                     net.steps = nn.ModuleList(GuidedStep(nearest(), join="add") for _ in range(len(layers) - 1))
                 net.steps[number] = GuidedStep(upsampler, join="add")
 

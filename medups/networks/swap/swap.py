@@ -72,6 +72,7 @@ def swap_upsampling(
         before = set(net.modules())
         for put in deeds:
             put()
+        _drop_idle_stems(net)
         for module in set(net.modules()) - before:
             module.training = net.training
     return report
@@ -99,7 +100,11 @@ def _find(net: nn.Module, needs_guide: bool) -> Iterator[Site | Kept]:
             return Kept(found.path, found.old, "no skip beside it to be guided by")
         return found
 
+    paths: set[str] = set()
     for found in (*find_nets(net), *find_blocks(net)):
+        if found.path in paths:  # a network may know more of a step than the step itself
+            continue
+        paths.add(found.path)
         known.append(found.path)
         yield guidable(found)
     for found in find_transposed(net):
@@ -133,6 +138,18 @@ def _prepare(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, A
         new_parameters=_count((new, *placement.new)),
     )
     return placement, swapped
+
+
+def _drop_idle_stems(net: nn.Module) -> None:
+    """What makes a guide of the image in this library's networks goes where no step without a skip reads it."""
+    owners: list[Any] = list(net.modules())
+    for module in owners:
+        if getattr(module, "image_guide", None) is not None:
+            steps: list[Any] = [step for step in module.modules() if isinstance(step, GuidedStep) and step.join == "none"]
+            if not any(getattr(step.upsampler, "needs_guide", True) for step in steps):
+                module.image_guide = None
+                for step in steps:
+                    step.upsampler.guide_channels = None
 
 
 def _count(modules: Iterable[nn.Module]) -> int:

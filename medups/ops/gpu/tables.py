@@ -56,6 +56,10 @@ class Axis:
     pixel: Tensor
 
 
+KEEPS_TABLES = (torch.Tag.cudagraph_unsafe,)
+"""Of operators that call :func:`axes_of`: what it keeps must not lie in the memory of a recorded graph."""
+
+
 @lru_cache(maxsize=256)
 def axes_of(
     n_in: tuple[int, ...], n_out: tuple[int, ...], taps: Taps, device: torch.device, dtype: torch.dtype

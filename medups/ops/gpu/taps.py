@@ -12,7 +12,7 @@ from torch import Tensor
 from medups.ops.dtypes import wide_dtype
 from medups.ops.gpu.kernels import taps as kernels
 from medups.ops.gpu.launch import Blocks, launch, sum_type
-from medups.ops.gpu.tables import Axis, Taps, axes_of
+from medups.ops.gpu.tables import KEEPS_TABLES, Axis, Taps, axes_of
 from medups.ops.grid import kept_pixels
 
 
@@ -31,7 +31,7 @@ def resize(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     return _resize(x, list(size), margin, step)
 
 
-@torch.library.custom_op("medups::gpu_reassemble", mutates_args=())
+@torch.library.custom_op("medups::gpu_reassemble", mutates_args=(), tags=KEEPS_TABLES)
 def _reassemble(
     x: Tensor, weights: Tensor, kernel_size: int, linear: bool, border: str, softmax: bool
 ) -> tuple[Tensor, Tensor]:
@@ -41,7 +41,7 @@ def _reassemble(
     return weighted_sum(x, weights, log_sums, taps, softmax), log_sums
 
 
-@torch.library.custom_op("medups::gpu_reassemble_backward", mutates_args=())
+@torch.library.custom_op("medups::gpu_reassemble_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _reassemble_backward(
     grad: Tensor,
     x: Tensor,
@@ -65,12 +65,12 @@ def _reassemble_backward(
     return x_grad, weights_grad
 
 
-@torch.library.custom_op("medups::gpu_similarity", mutates_args=())
+@torch.library.custom_op("medups::gpu_similarity", mutates_args=(), tags=KEEPS_TABLES)
 def _similarity(query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[int]) -> Tensor:
     return dot_products(key, query, Taps(kernel_size, tuple(dilation), linear=False)).to(query.dtype)
 
 
-@torch.library.custom_op("medups::gpu_similarity_backward", mutates_args=())
+@torch.library.custom_op("medups::gpu_similarity_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _similarity_backward(
     grad: Tensor, query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
@@ -80,13 +80,13 @@ def _similarity_backward(
     return to_query, spread_taps(query, grad, none, key, taps, softmax=False)
 
 
-@torch.library.custom_op("medups::gpu_resize", mutates_args=())
+@torch.library.custom_op("medups::gpu_resize", mutates_args=(), tags=KEEPS_TABLES)
 def _resize(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     taps = Taps(1, (1,) * len(size), linear=True, margin=margin, step=step, grid=tuple(size))
     return weighted_sum(x[:, None], _ones(x, size, step), x.new_empty(0), taps, softmax=False)[:, 0]
 
 
-@torch.library.custom_op("medups::gpu_resize_backward", mutates_args=())
+@torch.library.custom_op("medups::gpu_resize_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _resize_backward(grad: Tensor, x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     taps = Taps(1, (1,) * len(size), linear=True, margin=margin, step=step, grid=tuple(size))
     none = x.new_empty(0)
