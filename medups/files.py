@@ -82,7 +82,7 @@ def json_bytes(content: Any) -> bytes:
 
 def read_json(path: str | os.PathLike[str]) -> Any:
     try:
-        return json.loads(Path(path).read_text())
+        return json.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         raise InputError(f"{path}: expected a readable JSON file, found {error}") from error
 

@@ -30,7 +30,7 @@ def compose(overrides: Sequence[str], name: str = "train") -> Settings:
     except (HydraException, OmegaConfBaseException) as error:
         reason = str(error) or str(error.__cause__)
         if isinstance(error, OverrideParseException):
-            reason = f"{error.override}: cannot be read; text with other signs is quoted twice: \"key='text'\""
+            reason = f"{error.override}: expected key=value; text with other signs is quoted twice: \"key='text'\""
         raise InputError(f"wrong setting: {reason}; groups and keys are in {configs_dir()}") from error
 
 

@@ -111,8 +111,8 @@ def label_set(name_or_path: str) -> LabelSet:
             f"{_suggest(name_or_path, known)}"
         )
     try:
-        content = yaml.safe_load(source.read_text())
-    except (OSError, yaml.YAMLError) as error:
+        content = yaml.safe_load(source.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{source}: expected a YAML label set, found {error}") from error
     if not isinstance(content, dict) or "organs" not in content:
         raise InputError(f"{source}: expected the keys name and organs")

@@ -15,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medups.cli.main import main
+from medups.data.labels import beside, label_set
 from medups.data.nifti import write_nifti
 
 TINY = [
@@ -125,11 +126,13 @@ def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
     ):
         assert medups("train", *recipe, *change) == 2
         assert found in capsys.readouterr().err
+    assert medups("train", *recipe, "data.split.train=['0001','0003','0002','0004']") == 2
+    assert "cases.train: the same in another order now" in capsys.readouterr().err
     for kind in ("images", "labels"):
         name = f"{'img' if kind == 'images' else 'label'}0004.nii.gz"
         (tmp_path / "data" / kind / name).unlink()
     assert medups("train", *recipe) == 2
-    assert "cases.0004: train then, None now" in capsys.readouterr().err
+    assert "cases.train: without 0004 now" in capsys.readouterr().err
 
 
 def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
@@ -148,7 +151,7 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
         )
         assert len((tmp_path / protocol / "cases.csv").read_text().splitlines()) == 1 + 4 * 8
         assert len(list((tmp_path / protocol / "overlays").glob("*.png"))) == 4
-        page = (tmp_path / protocol / "report.html").read_text()
+        page = (tmp_path / protocol / "report.html").read_text(encoding="utf-8")
         shown = re.findall(r'<img src="([^"]+)"', page)
         assert sorted(shown) == [f"overlays/000{n}.png" for n in (1, 2, 3, 4)]
         assert all((tmp_path / protocol / name).is_file() for name in shown)
@@ -162,7 +165,7 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
     assert "three: the list of cases differs" in capsys.readouterr().err
 
 
-def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path):
+def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path, capsys):
     folder, _ = run
     model = ["--model", folder / "bundle"]
     assert medups("predict", *model, "--input", phantoms / "img", "--cases", "test", "--output", tmp_path / "t") == 0
@@ -171,6 +174,13 @@ def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path):
     again = ["--input", phantoms / "img", "--cases", "test", "--skip-existing", "--output", tmp_path / "t"]
     assert medups("predict", *model, *again) == 0
     assert (tmp_path / "t" / "img0004.nii.gz").stat().st_mtime_ns == before
+    assert "1 masks are there and are kept" in capsys.readouterr().out
+    assert medups("predict", *model, "--input", phantoms / "img", "--cases", "0009", "--output", tmp_path / "t") == 2
+    for output in ("one.nrrd", "one.NII.GZ"):
+        wrong = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / output]
+        assert medups("predict", *model, *wrong) == 2
+        assert "masks are written as .nii or .nii.gz" in capsys.readouterr().err
+    assert medups("predict", *model, *wrong[:-1], tmp_path / "one.nii", "--device", "meta") == 2
     one = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / "one.nii"]
     assert medups("predict", *model, *one) == 0
     assert nib.load(tmp_path / "one.nii").get_data_dtype() == np.uint8
@@ -208,6 +218,8 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
     _, recipe = run
     assert medups("baseline", *recipe[:-1], f"output={tmp_path / 'masks'}") == 0
     assert [path.name for path in (tmp_path / "masks").glob("*.nii.gz")] == ["0004.nii.gz"]
+    assert medups("baseline", *recipe[:-1], "data.split.test=[]", f"output={tmp_path / 'none'}") == 2
+    assert not (tmp_path / "none").exists()
 
 
 @pytest.mark.parametrize(
@@ -215,7 +227,7 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
     [
         (["nonsense=1"], "nonsense"),
         (["network=unknown"], "network/unknown"),
-        (["data.root"], "EQUAL"),
+        (["data.root"], "data.root: expected key=value"),
         (["label_set=unknown"], "unknown label set 'unknown'"),
         (["network.size=100"], "use 112 x 112"),
         (["data.root=/nowhere"], "/nowhere: expected the folders img and label"),
@@ -225,9 +237,29 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
         (["training.loss._target_=os.system"], "is not allowed"),
         (["network=unet_3d", "upsampler=patch_expand"], "unknown upsampler 'patch_expand'"),
         (["network=unet_3d", "network.spacing=[0,1.5,1.5]"], "network.spacing must be three numbers"),
-        (["training.validations=0"], "training.validations must be 1 or more, got 0"),
-        (["training.steps=0"], "training.steps must be 1 or more, got 0"),
-        (["training.batch_size=0"], "training.batch_size must be 1 or more, got 0"),
+        (["network=unet_3d", "network.spacing=0"], "network.spacing must be three numbers"),
+        (["network.spacing=[4,2,2]"], "network.spacing is for networks that take patches"),
+        (["training.validations=0"], "training.validations must be a whole number, 1 or more, got 0"),
+        (["training.steps=1.5"], "training.steps must be a whole number, 1 or more, got 1.5"),
+        (["training.batch_size=0"], "training.batch_size must be a whole number, 1 or more, got 0"),
+        (["training.workers=-1"], "training.workers must be a whole number, 0 or more, got -1"),
+        (["training.patience=0"], "training.patience must be a whole number, 1 or more, got 0"),
+        (["training.clip_norm=x"], "training.clip_norm must be a number, 0 or more, got 'x'"),
+        (["training.ema_decay=3"], "training.ema_decay must be a number, 0 to 1, got 3"),
+        (["training.balanced=7"], "training.balanced must be a number, 0 to 1, got 7"),
+        (["training.optimizer.lr=fast"], "training.optimizer.lr must be a number, 0 or more, got 'fast'"),
+        (["training.precision=bf16-true"], "training.precision must be one of 32-true, 16-mixed, bf16-mixed"),
+        (["training.precision=16-mixed", "training.accelerator=cpu"], "needs a GPU"),
+        (["training.accelerator=cpu", "training.devices=abc"], "training.accelerator, devices or precision"),
+        (["seed=-1"], "seed must be a whole number, 0 or more, got -1"),
+        (["fold=abc"], "fold must be 0 to 4, got 'abc'"),
+        (["output="], "output must name a folder"),
+        (["data.cache=/proc/nowhere"], "the cache cannot be written there"),
+        (["data.root=/a/ä b"], "expected key=value; text with other signs is quoted twice"),
+        (
+            ["preprocessing=[{_target_: monai.transforms.NormalizeIntensityd, keys: [image]}]"],
+            "what becomes of a voxel must not depend on others",
+        ),
         (["weights.path=/nowhere.npz"], "weights.path: /nowhere.npz: cannot be read"),
     ],
 )
@@ -330,6 +362,39 @@ def test_bad_predictions(run, phantoms, tmp_path, capsys):
     assert "cannot write there" in capsys.readouterr().err
 
 
+def test_organs_that_are_not_in_all_masks(phantoms, tmp_path, capsys):
+    """A name that is spelt otherwise in one table would take an organ out of the mean without a word."""
+    labels = ["--label", phantoms / "label", "--label-labels", "btcv13"]
+    for name, liver in (("0001", "liver"), ("0002", "Liver")):
+        mask = tmp_path / "masks" / f"label{name}.nii.gz"
+        mask.parent.mkdir(exist_ok=True)
+        shutil.copy(phantoms / "label" / mask.name, mask)
+        table = {number: organ for number, organ in label_set("btcv13").organs.items() if organ != "liver"}
+        beside(mask).write_text(json.dumps({**table, label_set("btcv13").id_of("liver"): liver}))
+    scored = ["evaluate", "--pred", tmp_path / "masks", *labels, "--output"]
+    assert medups(*scored, tmp_path / "out") == 2
+    assert "label0002.nii.gz: its organs are not those of " in (error := capsys.readouterr().err)
+    assert "Liver, liver" in error
+    assert not (tmp_path / "out").exists()
+    assert medups(*scored, tmp_path / "out", "--organs", "spleen") == 0
+    beside(tmp_path / "masks" / "label0002.nii.gz").write_text(
+        beside(tmp_path / "masks" / "label0001.nii.gz").read_text().replace("spleen", "tumour")
+    )
+    (tmp_path / "masks" / "label0001.nii.gz").unlink()
+    assert medups(*scored, tmp_path / "rest") == 0
+    assert "organs not compared: tumour, spleen" in capsys.readouterr().out
+
+
+def test_words_behind_an_option(phantoms, tmp_path, capsys):
+    recipe = [*TINY, f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}"]
+    assert medups("train", recipe[0], "--profile", *recipe[1:], "seed=-1") == 2
+    assert "seed must be" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        medups("train", "data=phantom", "--profil", "--nonsense", "seed=1")
+    with pytest.raises(SystemExit):
+        medups("compare", tmp_path, "--nonsense")
+
+
 def test_a_bundle_without_weights(run, phantoms, tmp_path, capsys):
     folder, _ = run
     shutil.copytree(folder / "bundle", tmp_path / "bundle")
@@ -351,6 +416,14 @@ def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys,
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
     assert not any(path.is_file() for path in out.rglob("*"))
+    monkeypatch.undo()
+    assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 0
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    beside(out / "img0001.nii.gz").write_text('{"1": "another"}')  # of another model
+    before[beside(out / "img0001.nii.gz")] = b'{"1": "another"}'
+    monkeypatch.setattr("medups.files.os.fsync", full)
+    assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
 
 
 def test_phantom_and_usage(tmp_path, capsys):

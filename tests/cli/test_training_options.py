@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from types import SimpleNamespace
 
 import nibabel as nib
 import numpy as np
 import pytest
 import torch
+from lightning_fabric.plugins.environments import SLURMEnvironment
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medups.bundle.model import load_bundle
@@ -21,6 +23,8 @@ from medups.data.labels import label_set
 from medups.training.checkpoint import CheckpointError, load_checkpoint
 from medups.training.ranks import is_begun, make_fabric
 from medups.upsamplers import Interpolate, ReSFU
+
+SLURM = {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}
 
 
 def medups(*arguments):
@@ -57,11 +61,12 @@ def test_a_sweep_is_a_run_for_each_combination(recipe, tmp_path, monkeypatch):
 
 def test_a_sweep_says_which_run_failed(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    assert medups("train", "-m", *recipe, "network.size=32,33", "output=runs/${network.size}") == 2
+    assert medups("train", "-m", *recipe, "network.size=32,33", "output=runs/${network.size}") == 1
     error = capsys.readouterr().err
     assert "1 runs of the sweep failed: runs/33" in error
     assert "use 48 x 48" in error
     assert (tmp_path / "runs" / "32" / "bundle" / "models" / "model.pt").is_file()
+    assert medups("train", "-m", *recipe, "network.size=33,34", "output=runs/${network.size}") == 2
 
 
 def test_a_sweep_of_upsamplers(phantoms, tmp_path, monkeypatch):
@@ -148,28 +153,29 @@ def test_published_slices_are_always_flipped_when_they_are_turned():
     [
         ({}, None),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
-        ({"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NNODES": "2"}, (4, 2)),
+        ({**SLURM, "SLURM_JOB_NAME": "train"}, (4, 2)),
+        ({**SLURM, "SLURM_JOB_NAME": "bash"}, (4, 2)),  # of an interactive allocation, which Fabric leaves alone
         ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}, (2, 3)),
     ],
 )
 def test_processes_that_others_began(monkeypatch, variables, devices):
     """What torchrun and SLURM say of processes a node and of nodes goes before the recipe's own."""
-    for name in ("SLURM_PROCID", "SLURM_NTASKS", "SLURM_NNODES", "TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
+    for name in (*SLURM, "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
-    asked = {}
-    monkeypatch.setattr("medups.training.ranks.Fabric", lambda **options: asked.update(options))
-    make_fabric({"accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true"})
+    monkeypatch.setattr("medups.training.ranks.Fabric", SimpleNamespace)
+    asked = vars(make_fabric({"accelerator": "cpu", "devices": 1, "num_nodes": 1, "precision": "32-true"}))
+    assert isinstance(asked["plugins"], SLURMEnvironment) == ("SLURM_NNODES" in variables)
     assert (asked["devices"], asked["num_nodes"]) == (devices or (1, 1))
     assert asked["strategy"] == ("ddp" if devices else "auto")
     assert is_begun() == (devices is not None)
 
 
 def test_devices_that_are_not_there(recipe, tmp_path, capsys):
-    for wrong in (["training.accelerator=cuda", "training.devices=4"], ["training.precision=7-bit"]):
-        assert medups("train", *recipe, *wrong, f"output={tmp_path / 'run'}") == 2
-        assert "training.accelerator, devices or precision: " in capsys.readouterr().err
+    wrong = ["training.accelerator=cuda", "training.devices=4"]
+    assert medups("train", *recipe, *wrong, f"output={tmp_path / 'run'}") == 2
+    assert "training.accelerator, devices or precision: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
@@ -198,7 +204,19 @@ def test_members_must_be_alike(bundles, recipe, tmp_path, capsys):
     assert medups("ensemble", bundles[0], other, "--output", tmp_path / "both") == 2
     assert "its inferer differs" in capsys.readouterr().err
     assert medups("ensemble", bundles[0], "--output", tmp_path / "both") == 2
+    assert medups("ensemble", bundles[0], bundles[0], "--output", tmp_path / "both") == 2
     assert not (tmp_path / "both").exists()
+    before = (bundles[0] / "models" / "model.pt").read_bytes()
+    assert medups("ensemble", *bundles, "--output", bundles[0]) == 2
+    assert "is one of the members" in capsys.readouterr().err
+    assert (bundles[0] / "models" / "model.pt").read_bytes() == before
+
+
+def test_cases_that_a_bundle_says_nothing_of(bundles, phantoms, tmp_path, capsys):
+    assert medups("ensemble", *bundles, "--output", tmp_path / "both") == 0
+    asked = ["--input", phantoms / "img", "--cases", "val", "--output", tmp_path / "masks"]
+    assert medups("predict", "--model", tmp_path / "both", *asked) == 2
+    assert "says of no such cases" in capsys.readouterr().err
 
 
 def test_swin_unets_published_recipe():

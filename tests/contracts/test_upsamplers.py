@@ -304,6 +304,27 @@ def test_compile(method, dims):
         torch.testing.assert_close(a.grad, b.grad)
 
 
+@pytest.mark.parametrize("dims", [2, 3])
+@matrix()
+def test_an_empty_batch_reaches_every_parameter(method, dims):
+    """As one process of several may have; a parameter that it does not reach would stop them all."""
+    before = nn.Conv2d(3, CHANNELS, 1) if dims == 2 else nn.Conv3d(3, CHANNELS, 1)
+    up = method.make(dims)
+    out = up(before(torch.zeros(0, 3, *(3, 4, 2)[:dims])), torch.zeros(0, GUIDE, *(6, 9, 4)[:dims])).x
+    out.sum().backward()
+    assert out.shape == (0, CHANNELS, *(6, 9, 4)[:dims])
+    assert all(parameter.grad is not None for parameter in (*before.parameters(), *up.parameters()))
+
+
+def test_compiled_for_any_size_and_then_for_none_to_enlarge():
+    up = create_upsampler("resfu", spatial_dims=2, in_channels=4, guide_channels=4).double()
+    torch._dynamo.reset()
+    compiled = torch.compile(up, backend="aot_eager")
+    for small, large in (((5, 6), (10, 12)), ((9, 9), (9, 9))):
+        x, guide = torch.randn(1, 4, *small, dtype=torch.float64), torch.randn(1, 4, *large, dtype=torch.float64)
+        torch.testing.assert_close(compiled(x, guide).x, up(x, guide).x)
+
+
 @pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
 @matrix()
 def test_export(method, dims):

@@ -80,7 +80,7 @@ def test_headers_without_a_thickness_or_with_words_for_numbers(tmp_path):
     voxels = write_series(tmp_path / "empty", tags={"0018|0050": ""})
     np.testing.assert_array_equal(read_dicom(tmp_path / "empty").data, voxels.transpose(2, 1, 0))
     write_series(tmp_path / "words", tags={"0018|0050": "thin"})
-    with pytest.raises(InputError, match=r"expected numbers in DICOM tag \(0018,0050\), found 'thin"):
+    with pytest.raises(InputError, match=r"expected 1 numbers in DICOM tag \(0018,0050\), found 'thin"):
         read_dicom(tmp_path / "words")
 
 
@@ -110,6 +110,54 @@ def test_cut_slice(tmp_path):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(InputError):
         read_dicom(tmp_path)
+
+
+@pytest.mark.parametrize("at", [0, 2, -1])
+@pytest.mark.parametrize("left", [0, 200, -40])
+def test_a_damaged_slice_is_never_left_out(tmp_path, at, left):
+    """At an end of the series it would leave no gap. What is no part of it may lie beside it."""
+    write_series(tmp_path)
+    for name in ("notes.txt", "DICOMDIR", ".hidden.dcm"):
+        (tmp_path / name).write_bytes(bytes(128) + b"DICM")
+    (tmp_path / "notes.txt").write_text("of the scanner")
+    read_dicom(tmp_path)
+    file = sorted(tmp_path.glob("1*.dcm"))[at]
+    file.write_bytes(file.read_bytes()[:left])
+    with pytest.raises(InputError, match=file.name):
+        read_dicom(tmp_path)
+
+
+def test_a_picture_in_colours(tmp_path):
+    picture = sitk.GetImageFromArray(np.zeros((4, 4, 3), np.uint8), isVector=True)
+    sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
+    with pytest.raises(InputError, match=r"capture.dcm: expected a slice of one value a pixel, found 3 values a pixel"):
+        read_dicom(tmp_path)
+
+
+def test_a_position_of_two_numbers(tmp_path, monkeypatch):
+    write_series(tmp_path)
+    read = sitk.ImageFileReader.GetMetaData
+    monkeypatch.setattr(
+        sitk.ImageFileReader, "GetMetaData", lambda r, tag: "1\\2" if tag == "0020|0032" else read(r, tag)
+    )
+    with pytest.raises(InputError, match=r"expected 3 numbers in DICOM tag \(0020,0032\)"):
+        read_dicom(tmp_path)
+
+
+def test_nothing_that_looks_like_a_scan_is_left_out(tmp_path):
+    write_series(tmp_path / "a", uid="1.2.3")
+    for name in ("x.nrrd", "y.NII.GZ", "z.dcm", "patient/series/1.dcm"):
+        other = tmp_path / name
+        other.parent.mkdir(parents=True, exist_ok=True)
+        other.write_bytes(b"anything")
+        with pytest.raises(InputError, match=f"1 entries look like scans and would be left out: {name};"):
+            find_scans(tmp_path)
+        other.unlink()
+    (tmp_path / "patient" / "report.pdf").write_bytes(b"no scan")
+    assert find_scans(tmp_path) == [tmp_path / "a"]
+    write_series(tmp_path, uid="1.2.5")
+    with pytest.raises(InputError, match="6 entries look like scans"):
+        find_scans(tmp_path)
 
 
 def test_a_folder_of_series_is_one_scan_each(tmp_path):

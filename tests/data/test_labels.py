@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from medups.data.labels import LabelSet, beside, label_set, list_label_sets, organ_names, write_beside
+from medups.data.labels import LabelSet, beside, label_set, list_label_sets, organ_names, write_mask
 from medups.errors import InputError
 
 
@@ -29,6 +29,11 @@ def test_conversion_goes_by_name():
     assert found.tolist() == [0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
 
 
+def test_ids_that_a_mask_cannot_hold():
+    with pytest.raises(InputError, match="label set far: ids of at most 255 can be learnt, got 256"):
+        label_set("btcv13").convert(np.arange(3), LabelSet("far", {256: "spleen"}))
+
+
 def test_unknown_ids_are_named():
     with pytest.raises(InputError, match=r"scan: label ids \[14, 99\] are not in the set 'btcv13'"):
         label_set("btcv13").check_ids(np.array([0, 1, 14, 99]), "scan")
@@ -36,7 +41,7 @@ def test_unknown_ids_are_named():
 
 def test_table_beside_a_mask(tmp_path):
     mask = tmp_path / "case.nii.gz"
-    write_beside(mask, label_set("synapse8"))
+    write_mask(mask, np.eye(3, dtype=np.uint8)[None], np.eye(4), label_set("synapse8"))
     assert beside(mask).name == "case.labels.json"
     assert json.loads(beside(mask).read_text())["5"] == "liver"
     assert label_set(str(beside(mask))).organs == label_set("synapse8").organs

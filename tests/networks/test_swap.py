@@ -287,8 +287,33 @@ def test_own_networks_and_a_second_swap():
     net, image = TransUNet(64, variant="tiny", upsampler="resfu").eval(), torch.randn(1, 1, 64, 64)
     assert len(swap_upsampling(net, "nearest").swapped) == 4
     other = TransUNet(64, variant="tiny", upsampler="nearest").eval()
-    other.load_state_dict(net.state_dict(), strict=False)
+    other.load_state_dict(net.state_dict())
     torch.testing.assert_close(net(image), other(image))
+    assert not idle(net, torch.randn(2, 1, 64, 64))
+    again = swap_upsampling(net, "resfu")
+    assert [kept.path for kept in again.kept] == ["decoder.steps.3.upsampler"]  # the guide it had is gone
+    assert not idle(net, torch.randn(2, 1, 64, 64))
+
+
+@DIMS
+@pytest.mark.parametrize("names", [("resfu", "nearest"), ("carafe", "resfu"), ("resfu", "sapa")])
+def test_the_last_swap_is_what_counts(names, dims):
+    """Its weights are those of a network that was swapped once, the guide made of the image among them."""
+    net, image = make("UNet of residual units", dims)
+    once, _ = make("UNet of residual units", dims)
+    for name in names:
+        report = swap_upsampling(net, name)
+    assert (len(report.swapped), report.kept) == (2, [])
+    swap_upsampling(once, names[-1])
+    once.load_state_dict(net.state_dict())
+    assert torch.equal(net.eval()(image), once.eval()(image))
+    assert not idle(net, image)
+
+
+def test_all_of_a_pyramid_can_be_swapped_later():
+    pyramid = FeaturePyramidNetwork(2, [8, 16, 32], 8)
+    swap_upsampling(pyramid, "resfu", only="steps.0")
+    assert [done.guide_channels for done in swap_upsampling(pyramid, "resfu").swapped] == [8, 8]
 
 
 @pytest.mark.parametrize("name", ["UNet", "SegResNet", "MedNeXt"])
@@ -323,6 +348,8 @@ def test_dtype_and_mode_follow_the_network():
         ),
         (lambda: nets.UNet(1, 1, 2, **_LEVELS), "resfu", {}, "2 or 3 spatial axes, it has 1"),
         (lambda: nets.BasicUNet(1, 1, 2), "carafe", {}, "2 or 3 spatial axes, it has 1"),
+        (lambda: make("BasicUNet", 2)[0].upcat_1, "resfu", {}, "the network: .* it is the block itself"),
+        (lambda: nn.ConvTranspose2d(4, 4, 2, 2), "carafe", {}, "nothing that upsamples was found"),
         (lambda: make("BasicUNet", 2)[0], "magic", {}, "unknown upsampler 'magic'"),
         (lambda: make("BasicUNet", 2)[0], "freqfusion", {"offset_groups": 3}, r"upcat_4\.upsample\.deconv: .*divide"),
         (lambda: make("BasicUNet", 2)[0], "resfu", {"only": "decoder*"}, "not among those asked for"),
@@ -340,3 +367,9 @@ def test_transposed_convolutions_alone_take_upsamplers_without_guide():
     assert len(report.swapped) == 4
     assert {done.guide_channels for done in report.swapped} == {None}
     assert net(torch.randn(1, 1, 32, 32)).shape == (1, 2, 32, 32)
+
+
+def test_a_step_without_a_skip_takes_upsamplers_without_guide():
+    net, image = make("FlexibleUNet", 2)
+    assert not swap_upsampling(net, "carafe").kept
+    assert not idle(net, image)

@@ -62,6 +62,10 @@ def operators(small, large, dtype):
         for options in REASSEMBLIES:
             weights = torch.ones(2, groups, kernel**dims, *large, dtype=dtype)
             both_ways(partial(reassemble, kernel_size=kernel, **options), ones(channels, small), weights)
+            if dtype == torch.float32:
+                both_ways(
+                    partial(reassemble, kernel_size=kernel, **options), ones(channels, small), weights.detach().double()
+                )
         similarity = partial(neighbor_similarity, kernel_size=kernel, dilation=2)
         both_ways(similarity, ones(channels, large), ones(channels, small))
         both_ways(sample_offsets, ones(channels, small), ones(dims * groups, large))

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 import torch
@@ -69,6 +70,19 @@ def test_two_processes_with_half_the_batch_are_one(recipe, tmp_path, launch, acc
     theirs = final(tmp_path / "two")["network"]
     for name, value in final(tmp_path / "one")["network"].items():
         torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-4)
+
+
+def test_all_processes_validate_one_network(tmp_path):
+    """Batch norms see each process's own samples: what they keep of them is the first one's everywhere."""
+    script = Path(__file__).with_name("validated_networks.py")
+    for ema_decay in ("none", "0.9"):
+        done = start([*TORCHRUN, str(script), ema_decay], tmp_path)
+        assert done.returncode == 0, done.stderr
+        first, second = (torch.load(tmp_path / f"seen{rank}.pt", weights_only=True) for rank in (0, 1))
+        assert len(first) == len(second) == 2
+        assert (first[0]["1.running_var"] - 1).abs().min() > 0.05
+        for one, other in zip(first, second, strict=True):
+            assert all(torch.equal(value, other[name]) for name, value in one.items())
 
 
 def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):

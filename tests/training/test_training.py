@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import math
 import os
+import resource
 import signal
 import time
 from dataclasses import replace
@@ -61,9 +62,12 @@ def run(
     stream=None,
     log=None,
     kind=Fabric,
+    network=None,
 ):
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1))
+    network = network or nn.Sequential(
+        nn.Conv2d(1, 4, 3, padding=1), nn.Dropout(dropout), nn.ReLU(), nn.Conv2d(4, 2, 1)
+    )
     losses = []
 
     def progress(step, value):
@@ -138,6 +142,21 @@ def test_the_running_mean_is_validated_and_kept(tmp_path):
     assert not torch.equal(mean["0.weight"], steps[-1]["0.weight"])
 
 
+@pytest.mark.parametrize("decay", [0.9, 0.9995])
+def test_a_running_mean_leaves_whole_numbers_as_they_are(tmp_path, decay):
+    """Swin's tables of indices: a mean of equal numbers, rounded down, would be others."""
+    indices = torch.arange(2000)
+
+    class Indexed(nn.Conv2d):
+        def __init__(self):
+            super().__init__(1, 2, 1)
+            self.register_buffer("relative_position_index", indices.clone())
+
+    best, _ = run(tmp_path, plan=replace(PLAN, ema_decay=decay), network=Indexed())
+    assert torch.equal(weights(best)["relative_position_index"], indices)
+    assert not torch.equal(weights(best)["weight"], weights(best, "network")["weight"])
+
+
 def test_nan_stops_and_keeps_the_last_state(tmp_path):
     calls = []
 
@@ -182,6 +201,25 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm
     state = load_checkpoint(tmp_path / "last.pt")
     assert state["step"] == 3
     assert all(torch.isfinite(value).all() for value in state["network"].values())
+
+
+def test_a_scaler_that_finds_no_scale_gives_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("medups.training.loop._SKIPPED_STEPS", 5)
+    losses = []
+
+    def loss(logits, label):
+        losses.append(nn.functional.cross_entropy(logits, label))
+        return NoGradient.apply(losses[-1])
+
+    with pytest.raises(NonFiniteLossError, match=r"gradient's norm of step 6 is (inf|nan)"):
+        run(tmp_path, loss=loss, precision="16-mixed")
+    assert len(losses) == 6
+
+
+def test_processes_that_find_other_checkpoints(tmp_path, monkeypatch):
+    monkeypatch.setattr("medups.training.loop.gathered_objects", lambda own: [own, own + 3])
+    with pytest.raises(InputError, match=r"checkpoints of steps \{0, 3\}; give a folder that all nodes share"):
+        run(tmp_path)
 
 
 def test_resumes_where_the_weights_are(tmp_path):
@@ -240,6 +278,21 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     monkeypatch.undo()
     best, _ = run(tmp_path)
     assert all(torch.equal(v, weights(best)[n]) for n, v in weights(run(tmp_path / "whole")[0]).items())
+
+
+def test_a_disk_that_fills_up_within_a_file(tmp_path):
+    """torch then fails to close the file, and says nothing of the disk."""
+    path = tmp_path / "last.pt"
+    save_checkpoint(path, {"step": 1})
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
+    try:
+        with pytest.raises(CheckpointError, match=r"last.pt: cannot be written \(File too large\); the one before"):
+            save_checkpoint(path, {"step": torch.zeros(200_000)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert load_checkpoint(path) == {"step": 1}
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_stops_without_a_better_score(tmp_path):

@@ -65,6 +65,11 @@ def test_files_that_are_no_checkpoints(module, tmp_path):
     torch.save([1, 2], path)
     with pytest.raises(ValueError, match="expected names mapped to tensors"):
         load_published(module, path)
+    torch.save({"net": {"a": torch.ones(1)}, 3: torch.ones(1)}, path)
+    with pytest.raises(ValueError, match="expected names mapped to tensors, found something else under net, 3"):
+        load_published(module, path)
+    with pytest.raises(ValueError, match=r"the mapping: expected .* found something else under net"):
+        load_published(module, {"net": {}})
     with pytest.raises(ValueError, match="unknown weight layout 'magic'"):
         load_published(module, {}, layout="magic")
 
@@ -87,6 +92,22 @@ def test_damaged_files(published, module, tmp_path, kind, damage):
     with pytest.raises(ValueError, match=rf"weights.{kind}: expected a readable checkpoint of tensors, found"):
         load_published(module, path, layout="resfu")
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
+
+
+def test_a_file_of_torchs_old_kind_with_flipped_bits(published, module, tmp_path):
+    path = tmp_path / "weights.pth"
+    weights = {name: torch.tensor(value) for name, value in published.items()}
+    torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
+    content = path.read_bytes()
+    assert load_published(module, path, layout="resfu").loaded
+    refused = 0
+    for at in range(0, 600, 4):
+        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+        try:
+            load_published(module, path, layout="resfu")
+        except ValueError:  # and nothing else
+            refused += 1
+    assert refused > 50
 
 
 def test_a_head_for_other_classes_may_stay_fresh():

@@ -64,6 +64,12 @@ def test_positions_at_another_size(golden, archive):
     np.testing.assert_allclose(network.transformer.positions[0].detach().numpy(), expected.reshape(-1, 768), atol=1e-5)
 
 
+def test_positions_of_no_square_grid():
+    positions = {"Transformer/posembed_input/pos_embedding": np.zeros((1, 16, 96), np.float32)}
+    with pytest.raises(ValueError, match=r"\[1, N, C\] of a square grid, found \(1, 15, 96\)"):
+        load_published(TransUNet(32, variant="tiny"), positions, layout="transunet-imagenet21k", strict=False)
+
+
 def test_an_archive_with_an_array_missing(archive):
     with np.load(archive) as content:
         kept = {name: content[name] for name in content.files if "block2/unit1/gn_proj" not in name}

@@ -51,5 +51,5 @@ def _case_of(stem: str, root: Path) -> str:
 def _listed(root: Path, name: str) -> set[str]:
     for folder in _LISTS:
         if (root / folder / name).is_file():
-            return set((root / folder / name).read_text().split())
+            return set((root / folder / name).read_text(encoding="utf-8").split())
     return set()

@@ -1,0 +1,48 @@
+"""Run by test_processes.py: a few steps of a network with batch norms, and what each process was given to validate."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from lightning_fabric import Fabric
+from torch import nn
+
+from medups.training.loop import Hooks, Plan, train
+
+
+class Noise(torch.utils.data.Dataset):
+    """The later, the louder, so that the processes' statistics differ."""
+
+    def __len__(self):
+        return 16
+
+    def __getitem__(self, n):
+        image = (n + 1) * torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(n))
+        return {"image": image, "label": (image > 0).long()}
+
+
+def main(ema_decay: str) -> None:
+    fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
+    fabric.launch()
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
+    seen = []
+    hooks = Hooks(
+        validate=lambda validated, _: seen.append({k: v.clone() for k, v in validated.state_dict().items()}),
+        scalars=lambda *_: None,
+        progress=lambda *_: None,
+        log=print,
+    )
+    decay = None if ema_decay == "none" else float(ema_decay)
+    plan = Plan(steps=4, batch_size=4, validate_every=2, poly_power=0.9, ema_decay=decay)
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    loss = nn.CrossEntropyLoss()
+    folder = Path(f"run-{ema_decay}")
+    train(fabric, network, lambda x, y: loss(x, y[:, 0]), optimizer, Noise(), plan, hooks, folder, {}, 0)
+    torch.save(seen, f"seen{fabric.global_rank}.pt")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
