@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 import time
 
 import nibabel as nib
@@ -17,6 +18,7 @@ from torch.utils.data import DataLoader
 from medups.bundle.samples import open_source, sample_transforms
 from medups.cli.display import Terminal
 from medups.cli.settings import compose
+from medups.data import store
 from medups.data.cache import cached, prepared, read_cases
 from medups.data.cases import case_key
 from medups.data.dataset import fold_of, open_dataset
@@ -140,6 +142,33 @@ def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
         shutil.copy(tmp_path / "data" / kind / f"{kind}0002.nii.gz", tmp_path / "data" / kind / f"{kind}0001.nii.gz")
     second = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
     assert not np.array_equal(first.image[:], second.image[:])
+
+
+def test_an_entry_can_be_read_by_others(tmp_path):
+    """As any file that the user makes; temporary folders are private."""
+    before = os.umask(0o022)
+    try:
+        store.open_entry(tmp_path / "cache" / "entry", lambda aside: {"made": True})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "cache" / "entry").stat().st_mode) == 0o755
+
+
+def test_an_entry_that_another_process_takes_away(tmp_path, monkeypatch):
+    """Both found it damaged; the other removes what this one has put right."""
+    put, turns = store._put, []
+
+    def put_and_lose(aside, entry):
+        put(aside, entry)
+        if len(turns) == 1:
+            shutil.rmtree(entry)
+
+    def make(aside):
+        turns.append(aside)
+        return {"turn": len(turns)}
+
+    monkeypatch.setattr(store, "_put", put_and_lose)
+    assert store.open_entry(tmp_path / "entry", make)["turn"] == 2
 
 
 @pytest.mark.parametrize("damage", ["a flipped byte", "a cut file", "a lost file", "a lost table"])
