@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from medups.ops.backend import choose_backend
 from medups.ops.dtypes import wide_dtype, without_autocast
 from medups.ops.taps_cpu import CACHED_ELEMENTS
 
@@ -43,7 +44,7 @@ def kernel_logits(
         weight: [K, M], bias: [K].
 
     Returns:
-        [B, K, *size] in the dtype of ``around``.
+        [B, K, *size] in the dtype of ``around``. Under ``use_backend("reference")`` by torch's own operators.
     """
     size, dtype = around.shape[2:], around.dtype
     rows, queries = (value.to(dtype).movedim(1, -1).flatten(1, -2).contiguous() for value in (around, query))
@@ -52,7 +53,8 @@ def kernel_logits(
     )
     tensors = rows, queries, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias
     with without_autocast(around.device):
-        if torch.compiler.is_exporting():  # exported graphs hold torch's own operators
+        # exported graphs hold torch's own operators
+        if torch.compiler.is_exporting() or choose_backend(None, around) == "reference":
             difference = F.relu(rows - F.linear(queries, centre))
             hidden = F.relu(F.linear(difference, block_diagonal(mix, mix.shape[0] // mix.shape[1]), mix_bias))
             normed = torch.group_norm(hidden.transpose(1, 2), norm_groups, norm_weight, norm_bias, eps)

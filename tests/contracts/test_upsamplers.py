@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from medups.ops import reassemble
+from medups.ops.backend import use_backend
 from medups.upsamplers import create_upsampler, list_upsamplers
 
 CHANNELS, GUIDE = 8, 8
@@ -302,6 +303,14 @@ def test_compile(method, dims):
         found.square().sum().backward()
         expected.square().sum().backward()
         torch.testing.assert_close(a.grad, b.grad)
+
+
+@matrix()
+def test_second_derivatives_of_the_reference(method):
+    x, guide = inputs(2, (2, 3), dtype=torch.float64)
+    up = method.make(2).double()
+    with use_backend("reference"):
+        assert torch.autograd.gradgradcheck(lambda x: up(x, guide).x, x.requires_grad_(), fast_mode=True)
 
 
 @pytest.mark.parametrize("dims", [2, 3])

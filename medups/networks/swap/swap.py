@@ -145,7 +145,9 @@ def _drop_idle_stems(net: nn.Module) -> None:
     owners: list[Any] = list(net.modules())
     for module in owners:
         if getattr(module, "image_guide", None) is not None:
-            steps: list[Any] = [step for step in module.modules() if isinstance(step, GuidedStep) and step.join == "none"]
+            steps: list[Any] = [
+                step for step in module.modules() if isinstance(step, GuidedStep) and step.join == "none"
+            ]
             if not any(getattr(step.upsampler, "needs_guide", True) for step in steps):
                 module.image_guide = None
                 for step in steps:
