@@ -47,9 +47,10 @@ def sample_transforms(config: Mapping[str, Any]) -> Transforms:
 def _require_pointwise(preprocessing: Compose) -> None:
     """Training sees slices or patches, prediction whole volumes: a mean or a percentile would not be the same."""
     volume = 1500 * torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 1000
-    whole: Any = preprocessing({"image": volume.clone()})
-    part: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
-    if not torch.allclose(torch.as_tensor(whole["image"])[:, :2, :4, :4], torch.as_tensor(part["image"])):
+    wholes: Any = preprocessing({"image": volume.clone()})
+    parts: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
+    expected, found = torch.as_tensor(wholes["image"])[:, :2, :4, :4], torch.as_tensor(parts["image"])
+    if expected.shape != found.shape or not torch.allclose(expected, found):
         raise InputError(
             "preprocessing: what becomes of a voxel must not depend on others, since training sees parts of what "
             "prediction sees; name fixed numbers, as ScaleIntensityRanged does"

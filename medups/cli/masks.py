@@ -57,9 +57,9 @@ def evaluate(
 
         def each(result: CaseResult) -> None:
             masks = {"prediction": result.pred, "label": result.label}
-            organs = dict(enumerate(names, start=1))
+            ids = dict(enumerate(names, start=1))
             title = f"case {result.name}"
-            pictures[result.name] = overlay_png(result.image, masks, organs, result.spacing_mm, title)
+            pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title)
             update(len(pictures) / len(pairs))
 
         evaluation = evaluate_pairs(pairs, read_pred, read_label, names, protocol, each)
