@@ -29,9 +29,11 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
     precision = training["precision"]
     if precision not in _PRECISIONS:
         raise InputError(f"training.precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
+    if precision == "16-mixed" and (training["accelerator"] == "cpu" or not torch.accelerator.is_available()):
+        raise InputError("training.precision=16-mixed needs a GPU; on a CPU there are bf16-mixed and 32-true")
     devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
     try:
-        fabric = Fabric(
+        return Fabric(
             accelerator=str(training["accelerator"]),
             devices=devices,
             num_nodes=nodes,
@@ -41,9 +43,6 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
         )
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric says what is not there
         raise InputError(f"training.accelerator, devices or precision: {error}") from error
-    if precision == "16-mixed" and fabric.device.type == "cpu":
-        raise InputError("training.precision=16-mixed needs a GPU; on a CPU there are bf16-mixed and 32-true")
-    return fabric
 
 
 def is_single(devices: int | str, nodes: int) -> bool:

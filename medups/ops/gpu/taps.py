@@ -37,7 +37,7 @@ def _reassemble(
 ) -> tuple[Tensor, Tensor]:
     """The sums, and the logarithm of each softmax's denominator [B, G, *out]."""
     taps = _taps(x, kernel_size, linear, border)
-    log_sums = _log_sums(weights, softmax)
+    log_sums = _log_sums(x, weights, softmax)
     return weighted_sum(x, weights, log_sums, taps, softmax), log_sums
 
 
@@ -100,7 +100,7 @@ def _ones(x: Tensor, size: Sequence[int], step: int) -> Tensor:
 
 @_reassemble.register_fake
 def _(x: Tensor, weights: Tensor, kernel_size: int, linear: bool, border: str, softmax: bool) -> Any:
-    return x.new_empty(*x.shape[:3], *weights.shape[3:]), _log_sums(weights, softmax)
+    return x.new_empty(*x.shape[:3], *weights.shape[3:]), _log_sums(x, weights, softmax)
 
 
 @_reassemble_backward.register_fake
@@ -255,6 +255,6 @@ def _taps(x: Tensor, kernel_size: int, linear: bool, border: str) -> Taps:
     return Taps(kernel_size, (1,) * (x.ndim - 3), linear, border)
 
 
-def _log_sums(weights: Tensor, softmax: bool) -> Tensor:
+def _log_sums(x: Tensor, weights: Tensor, softmax: bool) -> Tensor:
     size = (*weights.shape[:2], *weights.shape[3:]) if softmax else (0,)
-    return weights.new_empty(size, dtype=wide_dtype(weights.dtype))
+    return x.new_empty(size, dtype=wide_dtype(x.dtype))  # the type that kernels add up in

@@ -63,7 +63,7 @@ def _weight(
         here = mask & (kz >= 0) & (kz < KZ) & (ky >= 0) & (ky < KY) & (kx >= 0) & (kx < KX)
         value = tl.load(weights + ((kz * KY + ky) * KX + kx) * step, mask=here, other=0.0).to(ACC)
         if SOFTMAX:
-            value = tl.exp(value - log_sum).to(ACC)
+            value = tl.exp(value - log_sum)
         if CORNERS > 1:
             value *= _share(fz, fy, fx, corner)
         total += tl.where(here, value, 0.0)
