@@ -31,8 +31,8 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
         raise InputError(f"training.precision must be one of {', '.join(_PRECISIONS)}, got {precision!r}")
     if precision == "16-mixed" and (training["accelerator"] == "cpu" or not torch.accelerator.is_available()):
         raise InputError("training.precision=16-mixed needs a GPU; on a CPU there are bf16-mixed and 32-true")
-    devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
     try:
+        devices, nodes = _begun() or (training["devices"], int(training["num_nodes"]))
         return Fabric(
             accelerator=str(training["accelerator"]),
             devices=devices,
@@ -42,7 +42,7 @@ def make_fabric(training: Mapping[str, Any]) -> Fabric:
             plugins=SLURMEnvironment(auto_requeue=False) if _begun_by_slurm() else None,
         )
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric says what is not there
-        raise InputError(f"training.accelerator, devices or precision: {error}") from error
+        raise InputError(f"training.accelerator, devices, num_nodes or precision: {error}") from error
 
 
 def is_single(devices: int | str, nodes: int) -> bool:

@@ -175,7 +175,7 @@ def test_processes_that_others_began(monkeypatch, variables, devices):
 def test_devices_that_are_not_there(recipe, tmp_path, capsys):
     wrong = ["training.accelerator=cuda", "training.devices=4"]
     assert medups("train", *recipe, *wrong, f"output={tmp_path / 'run'}") == 2
-    assert "training.accelerator, devices or precision: " in capsys.readouterr().err
+    assert "training.accelerator, devices, num_nodes or precision: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
