@@ -17,6 +17,7 @@ from medups.files import write_bytes
 
 _WINDOW_HU = (-125, 275)
 _SLICES = 4
+_GREY = 7  # of tab10: it would be lost on a scan
 
 
 def overlay_png(
@@ -76,8 +77,9 @@ def draw(
     height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
     figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
     grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
-    palette = colormaps["tab10" if len(organs) <= 10 else "gist_ncar"]
-    colours = {number: palette(index / max(10, len(organs))) for index, number in enumerate(organs)}
+    few = [colormaps["tab10"](index) for index in range(10) if index != _GREY]
+    many = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
+    colours = dict(zip(organs, few if len(organs) <= len(few) else many, strict=False))
     for line, (name, mask) in zip(grid, masks.items(), strict=True):
         for axes, row in zip(line, rows, strict=True):
             axes.imshow(background[row], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1], aspect=aspect)
