@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.canonical import Grid
@@ -42,8 +44,9 @@ def plan(source: Path, output: Path, cases: Sequence[str] | None = None) -> list
     Raises:
         InputError: no scans, a name that is not among them, or an output that cannot be written.
     """
-    scans = find_scans(source)
-    if cases is not None:
+    if cases is None:
+        scans = find_scans(source)
+    else:
         by_key = scans_by_key(source)
         unknown = [name for name in cases if name not in by_key]
         if unknown:
@@ -87,13 +90,11 @@ def check(model: Model, jobs: Iterable[Job]) -> None:
 
 
 def _require_size(scan: Volume, model: Model) -> None:
-    grid = Grid(scan.data.shape, scan.affine, model.orientation)
-    shape = grid.to_canonical(scan.data).shape
-    wanted = resized_shape(shape, grid.spacing, model.spacing)
-    if math.prod(wanted) > _MOST_VOXELS or any(new == 1 < old for new, old in zip(wanted, shape, strict=True)):
+    grid, image, wanted = _canonical(scan, model)
+    if math.prod(wanted) > _MOST_VOXELS or any(new == 1 < old for new, old in zip(wanted, image.shape, strict=True)):
         found, asked = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing or ()))
         raise InputError(
-            f"{scan.source}: {shape} voxels at {found} mm would become {wanted} at the model's {asked} mm; "
+            f"{scan.source}: {image.shape} voxels at {found} mm would become {wanted} at the model's {asked} mm; "
             "is the spacing in its header right?"
         )
 
@@ -106,11 +107,16 @@ def predict(model: Model, job: Job, device: torch.device | str = "cpu", progress
 
 def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:
     """The mask of a scan, on the scan's grid."""
+    grid, image, wanted = _canonical(scan, model)
+    labels = model.segment(resize_image(image, wanted), device, shape=image.shape, progress=progress)
+    return Volume(grid.to_file(labels), scan.affine, scan.source)
+
+
+def _canonical(scan: Volume, model: Model) -> tuple[Grid, NDArray[np.generic], tuple[int, ...]]:
+    """A view of the scan in the model's orientation, and the shape that it has at the model's spacing."""
     grid = Grid(scan.data.shape, scan.affine, model.orientation)
     image = grid.to_canonical(scan.data)
-    small = resize_image(image, resized_shape(image.shape, grid.spacing, model.spacing))
-    labels = model.segment(small, device, shape=image.shape, progress=progress)
-    return Volume(grid.to_file(labels), scan.affine, scan.source)
+    return grid, image, resized_shape(image.shape, grid.spacing, model.spacing)
 
 
 class Predictor:

@@ -316,8 +316,8 @@ def _differences(old: Any, new: Any, path: str = "") -> Iterator[str]:
     if isinstance(old, Mapping) and isinstance(new, Mapping):
         for key in sorted({*old, *new}, key=str):
             yield from _differences(old.get(key), new.get(key), f"{path}.{key}" if path else str(key))
-    elif old != new and path.startswith("cases."):
-        gone, came = ([name for name in one if name not in (other or ())] for one, other in ((old, new), (new, old)))
+    elif old != new and path.startswith("cases.") and isinstance(old, list) and isinstance(new, list):
+        gone, came = ([name for name in one if name not in other] for one, other in ((old, new), (new, old)))
         changes = [f"{what} {', '.join(names)}" for what, names in (("without", gone), ("with", came)) if names]
         yield f"{path}: {' and '.join(changes) or 'the same in another order'} now"
     elif old != new:

@@ -76,8 +76,8 @@ def _check_none_left(folder: Path, files: list[str]) -> None:
     taken = {Path(file).name for file in files}
     suffixes = {Path(file).suffix.lower() for file in files} - {""}
     for file in sorted(folder.iterdir()):
-        hidden = file.name.startswith(".") or not file.is_file() or file.name in taken
-        if not hidden and (is_dicom(file) or file.suffix.lower() in suffixes or not file.stat().st_size):
+        left = file.is_file() and not file.name.startswith(".") and file.name not in taken
+        if left and (is_dicom(file) or file.suffix.lower() in suffixes or not file.stat().st_size):
             raise InputError(f"{file}: beside a DICOM series and no readable part of it; get it again, or remove it")
 
 

@@ -82,6 +82,11 @@ class ProjectedGuide(nn.Module):
         return Upsampled(self.upsampler(x, self.project(guide)).x, guide)
 
 
+def reads_guide(upsampler: nn.Module) -> bool:
+    """Must a step's upsampler be given a guide? One that does not say is taken to."""
+    return bool(getattr(upsampler, "needs_guide", True))
+
+
 def step_upsampler(
     name: str, spatial_dims: int, channels: int, guide_channels: int | None, ratio: Scale, options: Mapping[str, Any]
 ) -> nn.Module:

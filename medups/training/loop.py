@@ -188,7 +188,10 @@ def train(
         if skipped > (0 if getattr(precision, "scaler", None) is None else _SKIPPED_STEPS):  # it leaves such a step out
             raise _not_finite("gradient's norm", norm, step, plan, hooks.describe)
         optimizer.step()
-        share_buffers(_plain(network))
+        finished = step + 1 == plan.steps
+        validating = finished or (step + 1) % plan.validate_every == 0
+        if average is not None or validating:
+            share_buffers(_plain(network))
         if average is not None:
             average.update_parameters(_plain(network))
         hooks.progress(step + 1, current)
@@ -203,8 +206,6 @@ def train(
         if fabric.device.type == "cuda":
             scalars["gpu_memory_gib"] = torch.cuda.max_memory_allocated(fabric.device) / 2**30
         hooks.scalars(scalars, step + 1)
-        finished = step + 1 == plan.steps
-        validating = finished or (step + 1) % plan.validate_every == 0
         if validating:
             score = hooks.validate(validated.eval(), step + 1)
             if score is not None:

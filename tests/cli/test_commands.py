@@ -14,6 +14,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from medups.bundle.train import _differences
 from medups.cli.main import main
 from medups.data.labels import beside, label_set
 from medups.data.nifti import write_nifti
@@ -434,3 +435,9 @@ def test_phantom_and_usage(tmp_path, capsys):
     with pytest.raises(SystemExit) as stop:
         medups("predict")
     assert stop.value.code == 2
+
+
+def test_a_checkpoint_that_lists_its_cases_otherwise():
+    """Of an earlier version: it differs, and that is said."""
+    old, new = {"cases": {"0001": "train"}}, {"cases": {"train": ["0001"]}}
+    assert list(_differences(old, new)) == ["cases.0001: train then, None now", "cases.train: None then, ['0001'] now"]

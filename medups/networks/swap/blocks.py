@@ -53,7 +53,7 @@ def find_blocks(net: nn.Module) -> Iterator[Site | Kept]:
     before = {block: convs(former)[-1].out_channels for chain in chains for former, block in pairwise(chain)}
     for path, module in net.named_modules():
         if isinstance(module, GuidedStep):
-            yield from _own(path, module)
+            yield from own_step(path, module)
         elif module is net and type(module) in (UpCat, UnetUpBlock, UnetrUpBlock, AttentionLayer):
             yield Kept("the network", describe(module), "it is the block itself; give the network it is part of")
         elif type(module) is UpCat:
@@ -128,7 +128,8 @@ def _attention(net: nn.Module, path: str, block: Any) -> Site | Kept:
     return Site(f"{path}.upconv.up.conv", up.conv, dims, tuple(up.conv.stride), channels, channels, place)
 
 
-def _own(path: str, step: GuidedStep) -> Iterator[Site]:
+def own_step(path: str, step: GuidedStep) -> Iterator[Site]:
+    """The upsampler of a guided step at ``path``, where it is one of the library's."""
     old = step.upsampler.upsampler if isinstance(step.upsampler, ProjectedGuide) else step.upsampler
     if not isinstance(old, Upsampler):
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, cast
 
@@ -14,7 +15,8 @@ from monai.networks.nets.segresnet import SegResNet
 from monai.networks.nets.unet import UNet
 from torch import Tensor, nn
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, ProjectedGuide
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, reads_guide
+from medups.networks.swap.blocks import own_step
 from medups.networks.swap.report import Kept
 from medups.networks.swap.site import Placement, Site, convs, describe, projection, renames
 from medups.upsamplers import Upsampled, create_upsampler
@@ -84,7 +86,7 @@ def _unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> It
     through; their own steps are found as guided steps, but for the outermost, whose guide comes and goes."""
     if isinstance(level, UNetLevel):
         if isinstance(level[2], ImageStep):
-            yield _image_step(level[2], path, convs(level[0])[0].in_channels)
+            yield from _image_step(level[2], f"{path}.2.step", convs(level[0])[0].in_channels)
         yield from _unet(cast(Any, level[1]).submodule, f"{path}.1.submodule", cast(SkipConnection, level[1]))
         return
     if not (type(level) is nn.Sequential and len(level) == 3 and isinstance(level[1], SkipConnection)):
@@ -130,9 +132,8 @@ def _place_in_unet(
         new: tuple[nn.Module, ...] = (project,)
     else:
         width = convs(level[0])[-1].out_channels
-        needs_guide = getattr(upsampler, "needs_guide", True)
         project = projection(dims, old.in_channels, width)
-        stem = _image_stem(dims, image_channels) if needs_guide else nn.Identity()
+        stem = _stem(upsampler, dims, image_channels)
         classes = conv(dims, width, old.out_channels, 3)
         norm = nn.Sequential(classes, *([] if adn is None else [adn]))
         step = ImageStep(stem, GuidedStep(upsampler, rest, project=project, norm=norm, join="none"))
@@ -148,24 +149,27 @@ def _place_in_unet(
     return Placement(new, put)
 
 
-def _image_step(old: ImageStep, path: str, image_channels: int) -> Site:
-    before = cast(Any, old.step.upsampler)
-    upsampler: Any = before.upsampler if isinstance(before, ProjectedGuide) else before
-    dims = upsampler.spatial_dims
+def _image_step(old: ImageStep, path: str, image_channels: int) -> Iterator[Site]:
+    """The outermost step, swapped before: what makes its guide of the image comes and goes with the need for it."""
+    for site in own_step(path, old.step):
 
-    def place(new: nn.Module) -> Placement:
-        had_one = not isinstance(old.stem, nn.Identity)
-        wanted = getattr(new, "needs_guide", True)
-        stem = old.stem if wanted == had_one else _image_stem(dims, image_channels) if wanted else nn.Identity()
+        def place(upsampler: nn.Module, site: Site = site) -> Placement:
+            placed = site.place(upsampler)
+            if reads_guide(upsampler) != isinstance(old.stem, nn.Identity):
+                return placed
+            stem = _stem(upsampler, site.spatial_dims, image_channels)
 
-        def put() -> None:
-            old.stem, old.step.upsampler = stem, new
+            def put() -> None:
+                old.stem = stem
+                placed.put()
 
-        return Placement(() if stem is old.stem else (stem,), put)
+            return Placement((stem,), put)
 
-    ratio, channels = upsampler.scale_factor, upsampler.in_channels
-    site = f"{path}.2.step.upsampler"
-    return Site(site, before, dims, ratio, channels, IMAGE_GUIDE_CHANNELS, place, image_guide=True)
+        yield replace(site, guide_channels=IMAGE_GUIDE_CHANNELS, place=place, image_guide=True)
+
+
+def _stem(upsampler: nn.Module, spatial_dims: int, image_channels: int) -> nn.Module:
+    return _image_stem(spatial_dims, image_channels) if reads_guide(upsampler) else nn.Identity()
 
 
 def _image_stem(spatial_dims: int, image_channels: int) -> nn.Sequential:

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from medups.networks.guided_step import GuidedStep, step_upsampler
+from medups.networks.guided_step import GuidedStep, reads_guide, step_upsampler
 from medups.networks.swap.blocks import find_blocks, find_transposed
 from medups.networks.swap.nets import find_nets
 from medups.networks.swap.report import Kept, Swapped, SwapReport
@@ -148,7 +148,7 @@ def _drop_idle_stems(net: nn.Module) -> None:
             steps: list[Any] = [
                 step for step in module.modules() if isinstance(step, GuidedStep) and step.join == "none"
             ]
-            if not any(getattr(step.upsampler, "needs_guide", True) for step in steps):
+            if not any(reads_guide(step.upsampler) for step in steps):
                 module.image_guide = None
                 for step in steps:
                     step.upsampler.guide_channels = None
