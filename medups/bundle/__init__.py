@@ -1,6 +1,17 @@
-"""A trained model as one MONAI bundle folder: made by training, run by prediction."""
+"""A trained model as one MONAI bundle folder: definition, reading and writing."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
 
 from medups.bundle.model import Model, load_bundle, write_bundle
-from medups.bundle.predict import Predictor
 
-__all__ = ["Model", "Predictor", "load_bundle", "write_bundle"]
+__all__ = ["Model", "load_bundle", "write_bundle"]
+
+
+def __getattr__(name: str) -> Any:
+    """``Predictor``, which bundles written before version 0.2 name as a target here."""
+    if name == "Predictor":
+        return import_module("medups.workflows.predict").Predictor
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,7 +1,7 @@
 """The bundle on disk.
 
     configs/inference.json   network, preprocessing, inferer, labels, orientation: plain values, which medups
-                             reads; and expressions that let ``python -m monai.bundle run`` run it
+                             reads; and expressions for ``python -m monai.bundle run``
     configs/metadata.json    what MONAI asks of every bundle
     models/model.pt          the weights
 """  # fmt: skip
@@ -22,22 +22,25 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import medups
-from medups.config import build
-from medups.data.canonical import ORIENTATION
 from medups.data.labels import LabelSet
+from medups.data.volumes.grid import ORIENTATION
 from medups.errors import InputError
-from medups.files import read_json, write_json
-from medups.training.checkpoint import load_checkpoint, save_checkpoint
+from medups.instantiate import instantiate
+from medups.io.checkpoints import load_checkpoint, save_checkpoint
+from medups.io.files import read_json, write_json
 
 _FORMAT = 1
+_SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
+CT_WINDOW = (-125.0, 275.0)
+"""Of bundles that store no display window: soft tissue in Hounsfield units."""
 _SECTIONS = ("network_def", "preprocessing", "inferer", "medups")
 
 
 @dataclass(frozen=True)
 class Model:
-    """Everything a scan needs to become a mask.
+    """A network with everything that turns a scan into a mask.
 
-    definition: the plain sections the parts were built from; they are what the bundle stores.
+    definition: the plain sections that the parts were built from, which the bundle stores.
     """
 
     network: nn.Module
@@ -48,50 +51,58 @@ class Model:
 
     @property
     def orientation(self) -> str:
+        """The axis codes of the canonical orientation."""
         return str(self.definition["medups"]["orientation"])
 
     @property
     def spacing(self) -> tuple[float, ...] | None:
+        """Millimeters along the canonical axes; None if scans keep their own."""
         spacing = self.definition["medups"]["spacing"]
         return tuple(spacing) if spacing else None
 
     @property
     def split(self) -> Mapping[str, Sequence[str]]:
-        """Names of the cases it was trained, validated and to be tested on."""
+        """Names of the cases for training, validation and testing."""
         return self.definition["medups"]["split"]
 
-    def segment(
-        self,
-        image: NDArray[np.generic],
-        device: torch.device | str,
-        shape: tuple[int, ...] | None = None,
-        progress: Callable[[float], None] | None = None,
-    ) -> NDArray[np.uint8]:
-        """Canonical intensities [S, P, L] at the model's spacing -> ids, resized to ``shape`` where given."""
-        sample: Any = self.preprocessing({"image": torch.from_numpy(np.array(image, dtype=np.float32))[None]})
-        prepared = np.asarray(sample["image"], dtype=np.float32)[0]
-        return self.inferer(prepared, self.network, device=device, shape=shape, progress=progress)
+    @property
+    def modality(self) -> str:
+        """The kind of scans that it was trained on, such as CT or MR."""
+        return str(self.definition["medups"].get("modality", "CT"))
+
+    @property
+    def display_window(self) -> tuple[float, float]:
+        """The intensities that pictures show as black and as white."""
+        low, high = self.definition["medups"].get("display_window", CT_WINDOW)
+        return float(low), float(high)
 
 
 def make_model(definition: Mapping[str, Any], source: str) -> Model:
-    """Build the parts that the plain sections describe; weights are as initialised."""
+    """Build the parts that the plain sections describe, with initial weights.
+
+    Args:
+        source: the file or setting that errors name.
+
+    Raises:
+        InputError: missing sections, another format or orientation, or a target that cannot be built.
+    """
     missing = [name for name in _SECTIONS if name not in definition]
     if missing:
-        raise InputError(f"{source}: the sections {', '.join(missing)} are missing; this is no medups bundle")
-    own = definition["medups"]
-    if own.get("format") != _FORMAT:
-        raise InputError(f"{source}: bundle format {own.get('format')!r}, this version reads {_FORMAT}")
-    if own["orientation"] != ORIENTATION:
-        raise InputError(f"{source}: slice orientation {own['orientation']!r}, this version reads {ORIENTATION!r}")
-    network = build(definition["network_def"], source)
+        raise InputError(f"{source}: the sections {', '.join(missing)} are missing; this is not a medups bundle")
+    about = definition["medups"]
+    if about.get("format") != _FORMAT:
+        raise InputError(f"{source}: bundle format {about.get('format')!r}, this version reads {_FORMAT}")
+    if about["orientation"] != ORIENTATION:
+        raise InputError(f"{source}: slice orientation {about['orientation']!r}, this version reads {ORIENTATION!r}")
+    network = instantiate(definition["network_def"], source)
     if not isinstance(network, nn.Module):
         raise InputError(f"{source}: network_def is a {type(network).__name__}, expected a network")
     return Model(
         network=network,
-        labels=LabelSet(own["labels"]["name"], {int(k): v for k, v in own["labels"]["organs"].items()}),
+        labels=LabelSet(about["labels"]["name"], {int(k): v for k, v in about["labels"]["organs"].items()}),
         definition={name: definition[name] for name in _SECTIONS},
-        inferer=build(definition["inferer"], source),
-        preprocessing=Compose([build(spec, source) for spec in definition["preprocessing"]]),
+        inferer=instantiate(definition["inferer"], source),
+        preprocessing=Compose([instantiate(spec, source) for spec in definition["preprocessing"]]),
     )
 
 
@@ -102,11 +113,22 @@ def define(
     labels: LabelSet,
     spacing: Sequence[float] | None,
     split: Mapping[str, Sequence[str]],
+    *,
+    task: str = "volume",
+    modality: str = "CT",
+    display_window: Sequence[float] = CT_WINDOW,
 ) -> dict[str, Any]:
-    """The plain sections of a bundle. Raises InputError for a spacing that is none."""
-    fitting = isinstance(spacing, Sequence) and len(spacing) == 3
-    if spacing is not None and not (fitting and all(isinstance(mm, int | float) and mm > 0 for mm in spacing)):
-        raise InputError(f"network.spacing must be three numbers of millimetres above 0, or null, got {spacing}")
+    """The plain sections of a bundle.
+
+    Args:
+        network, inferer: ``_target_`` and arguments.
+        preprocessing: the same for each MONAI dict transform.
+        spacing: millimeters along the canonical axes; None keeps each scan's own.
+        split: case names by part.
+        task: the name of the kind of task.
+        modality: of the scans.
+        display_window: the intensities that pictures show as black and as white.
+    """
     return {
         "network_def": dict(network),
         "preprocessing": list(preprocessing),
@@ -117,18 +139,21 @@ def define(
             "orientation": ORIENTATION,
             "spacing": list(spacing) if spacing else None,
             "split": {part: list(names) for part, names in split.items()},
+            "task": task,
+            "modality": modality,
+            "display_window": list(display_window),
         },
     }
 
 
 def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], description: str) -> None:
-    """Write ``model`` with ``weights`` as a bundle; the weights come last, so a bundle with weights is whole."""
+    """Write ``model`` with ``weights`` as a bundle; the weights come last, so a bundle with weights is complete."""
     run = {
         "bundle_root": ".",
         "input": "",
         "output": "",
         "device": "cpu",
-        "predictor": {"_target_": "medups.bundle.Predictor", "bundle": "@bundle_root", "device": "@device"},
+        "predictor": {"_target_": "medups.workflows.predict.Predictor", "bundle": "@bundle_root", "device": "@device"},
         "run": ["$@predictor(@input, @output)"],
     }
     (folder / "models" / "model.pt").unlink(missing_ok=True)
@@ -138,16 +163,16 @@ def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], desc
 
 
 def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
-    """Read a bundle, its network in eval mode on ``device``. Nothing in it is executed.
+    """Read a bundle, with its network in eval mode on ``device``. Nothing in it is executed.
 
     Raises:
-        InputError: no bundle, no weights, weights of another network, or a target outside the allow-list.
+        InputError: not a bundle, no weights, weights of another network, or a target outside the allow-list.
     """
     config, weights = folder / "configs" / "inference.json", folder / "models" / "model.pt"
     if not config.is_file():
-        raise InputError(f"{folder}: not a bundle, configs/inference.json is missing; give the folder that train wrote")
+        raise InputError(f"{folder}: not a bundle, configs/inference.json is missing; pass the folder that train wrote")
     if not weights.is_file():
-        raise InputError(f"{folder}: a bundle without weights, models/model.pt is missing; finish the training run")
+        raise InputError(f"{folder}: a bundle without weights: models/model.pt is missing; finish the training run")
     content = read_json(config)
     if not isinstance(content, dict):
         raise InputError(f"{config}: expected a JSON object")
@@ -164,35 +189,19 @@ def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
 
 
 def _metadata(model: Model, description: str) -> dict[str, Any]:
-    channels = {"0": "background", **{str(number): name for number, name in model.labels.organs.items()}}
-    size = model.definition["network_def"].get("img_size") or model.definition["inferer"].get("roi_size")
-    shape = [size, size] if isinstance(size, int) else list(size or [])
+    """What MONAI asks of every bundle."""
+    about = model.definition["medups"]
     return {
-        "schema": "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json",
+        "schema": _SCHEMA,
         "version": medups.__version__,
         "changelog": {medups.__version__: "trained by medups"},
         "monai_version": monai.__version__,
         "pytorch_version": torch.__version__,
         "numpy_version": np.__version__,
         "required_packages_version": {"medups": medups.__version__, "python": platform.python_version()},
-        "task": "Segmentation of organs in CT",
+        "task": f"Segmentation of {model.modality} scans" if about.get("task", "volume") == "volume" else about["task"],
         "description": description,
         "authors": "",
         "copyright": "",
-        "network_data_format": {
-            "inputs": {
-                "image": {
-                    "type": "image", "format": "hounsfield", "modality": "CT", "num_channels": 1,
-                    "spatial_shape": shape, "dtype": "float32", "value_range": [0, 1],
-                    "is_patch_data": len(shape) == 3, "channel_def": {"0": "image"},
-                }
-            },
-            "outputs": {
-                "pred": {
-                    "type": "image", "format": "segmentation", "num_channels": len(channels),
-                    "spatial_shape": shape, "dtype": "float32", "value_range": [],
-                    "is_patch_data": len(shape) == 3, "channel_def": channels,
-                }
-            },
-        },
-    }  # fmt: skip
+        "network_data_format": about.get("data_format", {}),
+    }

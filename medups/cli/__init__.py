@@ -1,1 +1,1 @@
-"""``medups <command>``: reads arguments, calls one function; exit codes 0 done, 1 failed, 2 wrong input."""
+"""The command line: one file per command, for arguments, exit codes and progress on a terminal."""

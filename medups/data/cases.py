@@ -1,26 +1,59 @@
-"""A case: a scan and its mask, and what a dataset's own files say of its cases."""
+"""A case: a scan and its mask, and what a dataset's own files say about its cases."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Protocol
 
 from medups.data.labels import LabelSet
 from medups.errors import InputError
 
 PARTS = ("train", "val", "test")
 ONLY_CHANNEL = "_0000"
-"""How nnU-Net names the scans of a dataset that has one channel."""
+"""The suffix of nnU-Net's scans in a dataset of one channel."""
+
+
+class DataSpec(Protocol):
+    """Where a dataset is and how to split it; see ``medups.settings.schema.DataSettings`` for each field."""
+
+    @property
+    def format(self) -> str: ...
+    @property
+    def root(self) -> str | None: ...
+    @property
+    def images(self) -> str: ...
+    @property
+    def labels(self) -> str: ...
+    @property
+    def cases(self) -> Sequence[Mapping[str, Any]]: ...
+    @property
+    def source_labels(self) -> str | None: ...
+    @property
+    def fold(self) -> int | None: ...
+    @property
+    def split(self) -> SplitSpec: ...
+
+
+class SplitSpec(Protocol):
+    """Case names by part; None for what the dataset's own files say."""
+
+    @property
+    def train(self) -> Sequence[str] | None: ...
+    @property
+    def val(self) -> Sequence[str] | None: ...
+    @property
+    def test(self) -> Sequence[str] | None: ...
 
 
 @dataclass(frozen=True)
 class Case:
     """A scan and its label mask.
 
-    image, label: a file, a folder of one DICOM series, or a pattern that names a scan's slices
-    (``case0005_slice*.npz``). label is None for a scan that nobody labelled.
+    image, label: a file, a folder of one DICOM series, or a pattern that matches a scan's slices
+    (``case0005_slice*.npz``). label is None for an unlabeled scan.
     """
 
     name: str
@@ -28,27 +61,34 @@ class Case:
     label: Path | None
 
     def missing_files(self, source: str) -> list[str]:
-        """A sentence, which begins with ``source``, for each file that is not there."""
+        """A sentence, starting with ``source``, for each file that does not exist."""
         files = (self.image, self.label)
         return [f"{source}: no such file {path}" for path in files if path is not None and not path.exists()]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """What a folder holds.
+    """The content of a dataset.
 
-    cases: by name. labels: which id means which organ, where the dataset's own files say so. split: names of the
-    parts that the dataset's own files list. problems: files that are missing, or that nothing goes with.
+    Args:
+        cases: by name.
+        labels: which id means which organ, if the dataset's own files say so.
+        split: case names by part, as the dataset's own files list them.
+        problems: missing files, and files that pair with nothing.
+        folds: cross-validation fold by case name, if the dataset's own files assign one.
+        notes: what the dataset's own files say and this reader does not use.
     """
 
     cases: Mapping[str, Case]
     labels: LabelSet | None = None
     split: Mapping[str, Sequence[str]] = field(default_factory=dict)
     problems: Sequence[str] = ()
+    folds: Mapping[str, int] = field(default_factory=dict)
+    notes: Sequence[str] = ()
 
 
 def case_key(path: Path) -> str:
-    """What pairs a scan, its mask and its prediction: the name without endings and without img, label or case."""
+    """The key that pairs a scan, its mask and its prediction: the name without endings, img, label or case."""
     return re.sub(r"^(img|label|case)_?(?=\d)", "", case_name(path))
 
 
@@ -57,17 +97,31 @@ def case_name(path: Path) -> str:
     return re.sub(r"(\.nii(\.gz)?|(\.npy)?\.h5)$", "", path.name)
 
 
+def unique_by_name(files: Iterable[Path]) -> dict[str, Path]:
+    """Files by :func:`case_name`. Raises InputError if one case is stored in two formats."""
+    by_name: dict[str, Path] = {}
+    for file in files:
+        first = by_name.setdefault(case_name(file), file)
+        if first != file:
+            raise InputError(f"{file}: {first.name} beside it names the same case; keep one")
+    return by_name
+
+
 def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], source: Path) -> tuple[dict[str, Case], list[str]]:
-    """Cases from images and masks by name, and what does not pair up. Raises InputError where nothing does."""
+    """Cases from images and masks by name, and a message about files without a partner.
+
+    Raises:
+        InputError: no image has a mask.
+    """
     problems = [
-        f"{source}: image and label do not pair up: {len(lonely)} {what} ({', '.join(lonely)})"
-        for lonely, what in (
+        f"{source}: images and labels do not pair up: {len(names)} {kind} ({', '.join(names)})"
+        for names, kind in (
             (sorted(set(images) - set(labels)), "images without a mask"),
             (sorted(set(labels) - set(images)), "masks without an image"),
         )
-        if lonely
+        if names
     ]
     cases = {name: Case(name, images[name], labels[name]) for name in sorted(set(images) & set(labels))}
     if not cases:
-        raise InputError("; ".join(problems) or f"{source}: no images with masks found there")
+        raise InputError("; ".join(problems) or f"{source}: no images with masks in this folder")
     return cases, problems

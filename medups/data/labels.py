@@ -1,8 +1,7 @@
-"""Label sets: which id means which organ. Data, predictions and evaluation meet by organ name, never by id."""
+"""Label sets: which id means which organ. Data, predictions and evaluation are matched by organ name, never by id."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,19 +11,22 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from medups.data.nifti import volume_bytes
 from medups.errors import InputError
-from medups.files import configs_dir, json_bytes, read_json, whole_file
+from medups.io.files import read_json, user_path
+from medups.io.shipped import configs_dir
 
 LabelArray = NDArray[np.integer]
+MASK_DTYPE = np.uint8
+"""Of the ids in predicted masks, caches and samples."""
+MAX_ID = 255
 
 
 class UnknownIdsError(InputError):
-    """A mask holds ids that its label set does not name; ``found`` are all its ids but 0."""
+    """A mask holds ids that its label set does not name; ``ids`` are all of its ids except 0."""
 
-    def __init__(self, message: str, found: Set[int]) -> None:
+    def __init__(self, message: str, ids: Set[int]) -> None:
         super().__init__(message)
-        self.found = found
+        self.ids = ids
 
 
 @dataclass(frozen=True)
@@ -49,28 +51,33 @@ class LabelSet:
         raise InputError(f"label set {self.name}: unknown organ {organ!r}{_suggest(organ, self.names)}")
 
     def check_ids(self, labels: LabelArray, source: str) -> None:
-        """Raise InputError where ``labels`` holds an id that this set does not name."""
-        found = set(np.unique(labels).tolist()) - {0}
-        unknown = sorted(found - set(self.organs))
+        """Raise InputError if ``labels`` holds an id that this set does not name."""
+        ids = set(np.unique(labels).tolist()) - {0}
+        unknown = sorted(ids - set(self.organs))
         if unknown:
-            fitting = fitting_sets(found)
-            hint = f", its ids are among those of {' and '.join(fitting)}" if fitting else ", or remap them"
+            fitting = fitting_sets(ids)
+            hint = f"; {' and '.join(fitting)} name all of its ids" if fitting else ", or remap the ids"
             raise UnknownIdsError(
                 f"{source}: label ids {unknown} are not in the set {self.name!r} (ids 0 to {max(self.organs)}); "
-                f"name the set the file was made with{hint}",
-                found,
+                f"choose the label set that the file was made with{hint}",
+                ids,
             )
 
     @classmethod
     def of_json(cls, content: Mapping[str, object], source: Path) -> LabelSet:
-        """What a ``dataset.json`` says under ``labels``: ids to names as the Decathlon, or names to ids as nnU-Net."""
+        """The ``labels`` of a ``dataset.json``: ids to names as in the Decathlon, or names to ids as in nnU-Net.
+
+        Raises:
+            InputError: regions or an ignore label, which are not supported, or ids that are not whole numbers.
+        """
         table = content["labels"]
         if isinstance(table, dict) and table and not all(str(key).isdigit() for key in table):
-            regions = [name for name, number in table.items() if not isinstance(number, int)]
+            regions = [name for name, number in table.items() if not str(number).isdigit()]
             if regions or "ignore" in table:
-                what = ", ".join(regions) or "ignore"
+                names = ", ".join(regions) or "ignore"
                 raise InputError(
-                    f"{source}: the labels {what} are regions or are to be ignored, which is not supported"
+                    f"{source}: expected one whole-number id per label; {names} are regions, texts or labels to be "
+                    "ignored, which are not supported"
                 )
             table = {number: name for name, number in table.items()}
         if isinstance(table, dict):
@@ -79,24 +86,31 @@ class LabelSet:
 
     def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
         """Ids of this set to those of ``target`` by organ name; organs that ``target`` lacks become background."""
-        if max(target.organs, default=0) > 255:
-            raise InputError(f"label set {target.name}: ids of at most 255 can be learnt, got {max(target.organs)}")
+        if max(target.organs, default=0) > MAX_ID:
+            raise InputError(f"label set {target.name}: ids up to {MAX_ID} can be learned, got {max(target.organs)}")
         ids = {name: number for number, name in target.organs.items()}
-        table = np.zeros(max(self.organs, default=0) + 1, dtype=np.uint8)
+        table = np.zeros(max(self.organs, default=0) + 1, dtype=MASK_DTYPE)
         for number, name in self.organs.items():
             table[number] = ids.get(name, 0)
         return table[labels]
 
 
 def list_label_sets() -> list[str]:
-    """Names of the shipped label sets."""
+    """The names of the shipped label sets."""
     return sorted(path.stem for path in (configs_dir() / "labels").glob("*.yaml"))
 
 
 def label_set(name_or_path: str) -> LabelSet:
-    """A shipped set by name, or a file's: YAML with ``name`` and ``organs``, a mask's ``.labels.json``, a
-    ``dataset.json``."""
-    path = Path(name_or_path)
+    """A shipped label set by name, or one from a file.
+
+    Args:
+        name_or_path: a name of :func:`list_label_sets`, a YAML file with ``name`` and ``organs``, a mask's
+            ``.labels.json``, or a ``dataset.json``.
+
+    Raises:
+        InputError: an unknown name, or a file that holds no label set.
+    """
+    path = user_path(name_or_path)
     if path.suffix == ".json":
         content = read_json(path)
         if isinstance(content, dict) and "labels" in content:
@@ -107,7 +121,7 @@ def label_set(name_or_path: str) -> LabelSet:
     if not source.is_file():
         known = list_label_sets()
         raise InputError(
-            f"unknown label set {name_or_path!r}; there is {', '.join(known)}, or give a YAML file"
+            f"unknown label set {name_or_path!r}; known sets are {', '.join(known)}; a YAML file works too"
             f"{_suggest(name_or_path, known)}"
         )
     try:
@@ -120,35 +134,20 @@ def label_set(name_or_path: str) -> LabelSet:
 
 
 def fitting_sets(ids: Set[int]) -> list[str]:
-    """The shipped label sets that have all these ids."""
+    """The shipped label sets that name all of these ids."""
     return [name for name in list_label_sets() if ids <= set(label_set(name).organs)]
 
 
-def beside(mask: Path) -> Path:
-    """The label table that lies beside a mask: ``X.nii.gz`` has ``X.labels.json``."""
-    return mask.with_name(mask.name.removesuffix(".gz").removesuffix(".nii") + ".labels.json")
-
-
-def write_mask(path: Path, ids: LabelArray, affine: NDArray[np.float64], labels: LabelSet) -> None:
-    """Write a mask as NIfTI and the table of its ids beside it: both or none, and the table first."""
-    table = {str(number): name for number, name in labels.organs.items()}
-    with whole_file(path) as mask, whole_file(beside(path)) as names:
-        mask.write(volume_bytes(path, ids, affine))
-        mask.flush()
-        os.fsync(mask.fileno())  # a full disk is told before the table takes its place
-        names.write(json_bytes(table))
-
-
 def organ_names(spec: str, known: Sequence[str]) -> list[str]:
-    """Organs of a label set, or of a comma-separated list of ``known`` names."""
+    """The organs of a label set, or of a comma-separated list of ``known`` names."""
     if spec in list_label_sets() or Path(spec).suffix in (".yaml", ".yml", ".json"):
         return label_set(spec).names
     names = [name.strip() for name in spec.split(",") if name.strip()]
     for name in names:
         if name not in known:
-            there, sets = ", ".join(dict.fromkeys(known)), ", ".join(list_label_sets())
+            organs, sets = ", ".join(dict.fromkeys(known)), ", ".join(list_label_sets())
             raise InputError(
-                f"unknown organ {name!r}{_suggest(name, known)}; there is {there}; or give a label set ({sets})"
+                f"unknown organ {name!r}{_suggest(name, known)}; known organs are {organs}; label sets are {sets}"
             )
     return names
 

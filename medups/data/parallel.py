@@ -1,4 +1,4 @@
-"""Cases a few at a time: what reading them costs is decompression, which threads share."""
+"""A few cases at a time: decompression dominates reading them, and threads share it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from typing import TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-_MOST = 4  # volumes in memory at once
+_MAX_THREADS = 4  # volumes in memory at once
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``work(item)`` for each item, in the items' order; no more are begun than are soon asked for."""
-    workers = min(_MOST, os.cpu_count() or 1)
+    """``work(item)`` for each item, in the items' order; only a few items ahead of the consumer are started."""
+    threads = min(_MAX_THREADS, os.cpu_count() or 1)
     pending: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(threads) as pool:
         try:
             for item in items:
                 pending.append(pool.submit(work, item))
-                if len(pending) > workers:
+                if len(pending) > threads:
                     yield pending.popleft().result()
             while pending:
                 yield pending.popleft().result()

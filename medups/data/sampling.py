@@ -1,4 +1,4 @@
-"""The endless sequence of training samples: sample n depends on the seed and on n, on nothing else."""
+"""The endless sequence of training samples: sample n depends on the seed and n alone."""
 
 from __future__ import annotations
 
@@ -6,41 +6,50 @@ from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
-import torch
 from monai.transforms import Compose, Randomizable
 from numpy.random import Generator
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from medups.data.cache import CachedCase, StoredCase, as_sample
-from medups.data.transforms import without_history
+from medups.data.cache.cases import CachedCase, StoredCase
+from medups.data.transforms import without_transform_record
 
 Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 
 
-class Source(Protocol):
-    """Reads sample ``n``: image and label arrays of their own, without a channel axis."""
+class SampleFormat(Protocol):
+    """What a kind of task reads and returns as a sample; see :mod:`medups.tasks`."""
+
+    def transform_input(self, arrays: Arrays) -> dict[str, Tensor]:
+        """The arrays of a sample as the dict that transforms are called with."""
+
+    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        """The transformed sample as the tensors of a batch."""
+
+
+class SampleSource(Protocol):
+    """Reads sample ``n`` as new image and label arrays without a channel axis."""
 
     def __len__(self) -> int:
-        """Samples of one epoch."""
+        """The number of samples in one epoch."""
 
     def read(self, n: int, seed: int) -> Arrays: ...
 
     def describe(self, n: int, seed: int) -> str:
-        """Where sample ``n`` comes from, in words."""
+        """The origin of sample ``n``, for messages."""
 
 
 class SampleError(RuntimeError):
-    """A sample could not be made of what was read."""
+    """A sample could not be read or transformed."""
 
 
 class Slices:
-    """Every slice once an epoch, in an order of the epoch's own.
+    """Every slice once per epoch, in a new order each time.
 
     Args:
-        cases: volumes whose first axis counts slices.
-        balanced: share of samples that are taken instead from the slices of one organ, every organ as often.
+        cases: volumes whose first axis indexes slices.
+        balanced: share of samples drawn instead from the slices of one organ, each organ equally often.
     """
 
     def __init__(self, cases: Sequence[StoredCase], balanced: float = 0) -> None:
@@ -48,7 +57,7 @@ class Slices:
         self.balanced = balanced
         self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
         self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
-        self._of_organ = self._slices_of_organs() if balanced else []
+        self._organ_slices = self._slices_by_organ() if balanced else []
 
     def __len__(self) -> int:
         return len(self.index)
@@ -64,7 +73,7 @@ class Slices:
     def _place(self, n: int, seed: int) -> tuple[int, int]:
         return self._balanced(n, seed) or self._in_order(n, seed)
 
-    def _slices_of_organs(self) -> list[list[tuple[int, int]]]:
+    def _slices_by_organ(self) -> list[list[tuple[int, int]]]:
         slices: dict[int, list[tuple[int, int]]] = {}
         for number, row in self.index:
             for organ in np.flatnonzero(np.bincount(self.cases[number].label[row].ravel())):
@@ -73,13 +82,13 @@ class Slices:
         return list(slices.values())
 
     def _balanced(self, n: int, seed: int) -> tuple[int, int] | None:
-        """The slice of an organ, or None where sample ``n`` is one of those in order."""
-        if not self._of_organ:
+        """The slice of an organ, or None if sample ``n`` follows the epoch's order."""
+        if not self._organ_slices:
             return None
         rng = generator(seed, n, stream=5)
         if rng.random() >= self.balanced:
             return None
-        slices = self._of_organ[rng.integers(len(self._of_organ))]
+        slices = self._organ_slices[rng.integers(len(self._organ_slices))]
         return slices[rng.integers(len(slices))]
 
     def _in_order(self, n: int, seed: int) -> tuple[int, int]:
@@ -90,7 +99,7 @@ class Slices:
 
 
 class Patches:
-    """Boxes of ``size`` voxels, half of them around a voxel of an organ; beyond the volume its border repeats."""
+    """Boxes of ``size`` voxels, half of them centered on a voxel of an organ; the volume's border is replicated."""
 
     def __init__(self, cases: Sequence[CachedCase], size: Sequence[int], patches_per_case: int = 4) -> None:
         self.cases = cases
@@ -114,29 +123,31 @@ class Patches:
         rng = generator(seed, n, stream=2)
         case = self.cases[int(rng.integers(len(self.cases)))]
         shape = np.array(case.image.shape)
-        if rng.random() < 0.5:
-            centre = case.foreground[rng.integers(len(case.foreground))]
+        if rng.random() < 0.5 and len(case.foreground):
+            center = case.foreground[rng.integers(len(case.foreground))]
         else:
-            centre = rng.integers(shape)
-        return case, np.clip(centre - self.size // 2, 0, np.maximum(0, shape - self.size))
+            center = rng.integers(shape)
+        return case, np.clip(center - self.size // 2, 0, np.maximum(0, shape - self.size))
 
 
 class SampleStream(Dataset[dict[str, Tensor]]):
-    """``stream[n]``: image float32 [1, *size] and label int64 [1, *size] of sample ``n``.
+    """``stream[n]``: the tensors of sample ``n``, as ``form`` defines them.
 
     Args:
-        source: where arrays come from.
+        source: reads the arrays of a sample.
         transform: MONAI dict transforms, reseeded for each sample.
+        form: the task's conversion between arrays, transforms and batches.
         seed: of the run.
         length: number of samples of the whole run.
 
     Raises:
-        SampleError: when a sample is asked for and cannot be made; it says which and why.
+        SampleError: on indexing, if a sample cannot be read or transformed; names the sample and the cause.
     """
 
-    def __init__(self, source: Source, transform: Compose, seed: int, length: int) -> None:
+    def __init__(self, source: SampleSource, transform: Compose, form: SampleFormat, seed: int, length: int) -> None:
         self.source = source
         self.transform = transform
+        self.form = form
         self.seed = seed
         self.length = length
 
@@ -144,7 +155,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         return self.length
 
     def describe(self, n: int) -> str:
-        """Where sample ``n`` comes from, in words."""
+        """The origin of sample ``n``, for messages."""
         return self.source.describe(n, self.seed)
 
     def __getitem__(self, n: int) -> dict[str, Tensor]:
@@ -154,26 +165,23 @@ class SampleStream(Dataset[dict[str, Tensor]]):
             raise SampleError(f"sample {n}, {self.describe(n)}: {type(error).__name__}: {error}") from error
 
     def _sample(self, n: int) -> dict[str, Tensor]:
-        image, label = self.source.read(n, self.seed)
-        _draw_from(self.transform, np.random.RandomState(np.random.PCG64([self.seed, n, 3])))
-        with without_history():
-            sample: Any = self.transform(as_sample(image, label))
-        return {
-            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
-            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
-        }
+        arrays = self.source.read(n, self.seed)
+        _share_random_state(self.transform, np.random.RandomState(np.random.PCG64([self.seed, n, 3])))
+        with without_transform_record():
+            sample: Any = self.transform(self.form.transform_input(arrays))
+        return self.form.training_input(sample)
 
 
-def _draw_from(transform: object, numbers: np.random.RandomState) -> None:
-    """Have a transform and all within it draw from the same numbers: seeding each anew takes longer than a flip."""
+def _share_random_state(transform: object, state: np.random.RandomState) -> None:
+    """Let a transform and everything inside it draw from ``state``: seeding each one takes longer than a flip."""
     if isinstance(transform, Compose):
-        transform.R = numbers
+        transform.R = state
         for inner in transform.transforms:
-            _draw_from(inner, numbers)
+            _share_random_state(inner, state)
     elif isinstance(transform, Randomizable):
-        transform.set_random_state(state=numbers)
+        transform.set_random_state(state=state)
 
 
 def generator(seed: int, n: int, stream: int) -> Generator:
-    """Random numbers that belong to ``n``; ``stream`` keeps different uses apart."""
+    """Random numbers for index ``n``; ``stream`` separates different uses."""
     return np.random.default_rng([seed, n, stream])

@@ -1,4 +1,4 @@
-"""What a dataset holds and what is wrong with it, found out before anyone trains on it."""
+"""The content of a dataset and its faults, found before anyone trains on it."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from medups.data.canonical import Grid
 from medups.data.cases import Case
 from medups.data.labels import LabelSet, UnknownIdsError, fitting_sets
-from medups.data.readers import on_grid_of, read_labels, read_scan
+from medups.data.volumes.grid import Grid, on_grid_of
+from medups.data.volumes.read import read_labels, read_scan
 from medups.errors import InputError
 
-# pairs of organs of which the first lies further to the patient's left
+# pairs of organs; the first is further to the patient's left
 _LEFT_OF = (("left_kidney", "right_kidney"), ("spleen", "liver"), ("left_adrenal_gland", "right_adrenal_gland"))
 
 
@@ -23,9 +23,13 @@ _LEFT_OF = (("left_kidney", "right_kidney"), ("spleen", "liver"), ("left_adrenal
 class CaseFacts:
     """One case.
 
-    shape, spacing_mm: along the canonical axes. intensities: 1st percentile, median and 99th. volumes_ml: by organ,
-    0 where it is absent, in voxels where the spacing is not known. ids: of the mask, but 0. problems: what keeps it
-    from being used. doubts: what a person should look at.
+    Args:
+        shape, spacing_mm: along the canonical axes.
+        intensities: 1st percentile, median and 99th percentile.
+        volumes_ml: by organ, 0 for an absent one; in voxels if the spacing is unknown.
+        ids: of the mask, except 0.
+        problems: what prevents its use.
+        doubts: what a person should check.
     """
 
     name: str
@@ -41,7 +45,7 @@ class CaseFacts:
 
 @dataclass(frozen=True)
 class Surveyed:
-    """Facts and canonical volumes of one case; without volumes where they could not be read."""
+    """Facts and canonical volumes of one case; None for a volume that cannot be read."""
 
     facts: CaseFacts
     image: NDArray[np.float32] | None = None
@@ -49,7 +53,7 @@ class Surveyed:
 
 
 def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
-    """Read scan and mask, and find all that is wrong with them at once."""
+    """Read scan and mask, and collect every problem in one pass."""
     facts = CaseFacts(case.name)
     scan = mask = None
     try:
@@ -64,7 +68,7 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
             mask = on_grid_of(mask, scan)
     except InputError as error:
         facts.problems.append(str(error))
-        facts.ids = error.found if isinstance(error, UnknownIdsError) else facts.ids
+        facts.ids = error.ids if isinstance(error, UnknownIdsError) else facts.ids
         mask = None
     if scan is None:
         return Surveyed(facts)
@@ -78,43 +82,43 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
         return Surveyed(facts, image)
     label = source.convert(grid.to_canonical(mask.data), target)
     counts = np.bincount(label.ravel(), minlength=max(target.organs) + 1)
-    millilitres = float(np.prod(grid.spacing)) / 1000 if scan.has_spacing else 1.0
-    facts.volumes_ml = {organ: float(counts[number] * millilitres) for number, organ in target.organs.items()}
+    milliliters = float(np.prod(grid.spacing)) / 1000 if scan.has_spacing else 1.0
+    facts.volumes_ml = {organ: float(counts[number] * milliliters) for number, organ in target.organs.items()}
     if not counts[1:].any():
-        facts.problems.append(f"{mask.source}: no organ of the set {target.name!r} in this mask")
+        facts.doubts.append(f"{mask.source}: no organ of the set {target.name!r} in this mask; kept as a negative case")
     facts.doubts.extend(_mirrored(label, target))
     return Surveyed(facts, image, label)
 
 
 def remap(facts: Sequence[CaseFacts], source: LabelSet) -> Iterator[str]:
-    """The setting that would name all ids of all masks, where ``source`` does not."""
-    found = set().union(*(one.ids for one in facts))
-    unknown = sorted(found - set(source.organs))
-    if unknown and (fitting := fitting_sets(found)):
-        others = f" (or {', '.join(fitting[1:])})" if fitting[1:] else ""
-        yield f"data.source_labels={fitting[0]}{others} has all ids of all masks"
+    """A hint about the setting that would name all ids of all masks, if ``source`` does not."""
+    ids = set().union(*(case.ids for case in facts))
+    unknown = sorted(ids - set(source.organs))
+    if unknown and (fitting := fitting_sets(ids)):
+        alternatives = f" (or {', '.join(fitting[1:])})" if fitting[1:] else ""
+        yield f"data.source_labels={fitting[0]}{alternatives} names all ids of all masks"
     elif unknown:
-        table = ", ".join(f"{number}: {source.organs.get(number, 'NAME')}" for number in sorted(found))
+        table = ", ".join(f"{number}: {source.organs.get(number, 'NAME')}" for number in sorted(ids))
         yield (
-            f"no shipped label set has all of these ids: write a file own.yaml, 'organs: {{{table}}}', with the organs "
-            f"of {', '.join(map(str, unknown))}, and give data.source_labels=own.yaml"
+            f"no shipped label set names all of these ids: write a file own.yaml, 'organs: {{{table}}}', fill in the "
+            f"organs of {', '.join(map(str, unknown))}, and set data.source_labels=own.yaml"
         )
 
 
 def repeated(facts: Sequence[CaseFacts]) -> Iterator[str]:
-    """Scans that are there under several names: one in training and one in testing would flatter every score."""
+    """Scans stored under several names: one in training and one in testing would inflate every score."""
     names: dict[str, list[str]] = {}
-    for one in facts:
-        if one.fingerprint:
-            names.setdefault(one.fingerprint, []).append(one.name)
-    for same in names.values():
-        if len(same) > 1:
-            yield f"cases {', '.join(same)} hold the same scan; keep one"
+    for case in facts:
+        if case.fingerprint:
+            names.setdefault(case.fingerprint, []).append(case.name)
+    for copies in names.values():
+        if len(copies) > 1:
+            yield f"cases {', '.join(copies)} hold the same scan; keep one"
 
 
 def _mirrored(label: NDArray[np.uint8], labels: LabelSet) -> Iterator[str]:
     for left, right in _LEFT_OF:
         if left in labels.names and right in labels.names:
-            places = [np.flatnonzero((label == labels.id_of(organ)).any((0, 1))) for organ in (left, right)]
-            if all(len(place) for place in places) and places[0].mean() < places[1].mean():
-                yield f"{left} lies to the right of {right}: check the orientation of the file and its ids"
+            columns = [np.flatnonzero((label == labels.id_of(organ)).any((0, 1))) for organ in (left, right)]
+            if all(len(span) for span in columns) and columns[0].mean() < columns[1].mean():
+                yield f"{left} is to the right of {right}: check the file's orientation and label ids"

@@ -1,4 +1,4 @@
-"""MONAI dict transforms that MONAI does not have, and how they are run."""
+"""Dict transforms that MONAI lacks, and a faster way to run MONAI's own."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 _PIXELS_AT_ONCE = 32
-_NOTHING = 1e-9
+_NEGLIGIBLE = 1e-9
 
 
 def zoom_image(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[np.float32]:
-    """Cubic spline resize of a slice [H, W] with corner pixels on each other, as TransUNet's published code does.
+    """Cubic spline resize of a slice [H, W] with aligned corner pixels, as in TransUNet's published code.
 
-    What ``scipy.ndimage.zoom`` computes is linear and the same for every line, so it is products of matrices.
+    ``scipy.ndimage.zoom`` is linear and the same for every line, so it is a product of matrices.
     """
     values = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
     if pixels.shape == tuple(size):
         return values.numpy()
-    for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns, which are rows by then
+    for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns, which the transpose makes rows
         values = torch.cat([weights @ values[begin:end] for begin, end, weights in _splines(n, goal)]).T
     return values.contiguous().numpy()
 
 
 def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
-    """The nearest pixels of a slice [H, W], corner pixels on each other, as ``scipy.ndimage.zoom`` finds them."""
+    """Nearest-pixel resize of a slice [H, W] with aligned corner pixels, equal to ``scipy.ndimage.zoom``."""
     if pixels.shape == tuple(size):
         return pixels
     rows, columns = (_nearest(n, goal) for n, goal in zip(pixels.shape, size, strict=True))
@@ -43,8 +43,8 @@ def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
 
 
 @contextmanager
-def without_history() -> Iterator[None]:
-    """MONAI notes in each tensor what was done to it, which takes longer than doing it; nobody asks here."""
+def without_transform_record() -> Iterator[None]:
+    """Turn off MONAI's record of applied transforms, which takes longer than the transforms and is not used here."""
     tracked = get_track_meta()
     set_track_meta(False)
     try:
@@ -55,24 +55,24 @@ def without_history() -> Iterator[None]:
 
 @lru_cache(maxsize=64)
 def _splines(n: int, goal: int) -> list[tuple[int, int, torch.Tensor]]:
-    """What ``goal`` pixels take of ``n``, a few pixels at a time: of which ones, and the weights [few, end - begin].
+    """For blocks of the ``goal`` pixels: the range of the ``n`` pixels they read, and weights [block, end - begin].
 
-    The weights are SciPy's answer to each single pixel; those of far ones are nothing in float32 and left out.
+    The weights are SciPy's response to each single pixel; those of distant pixels vanish in float32 and are omitted.
     """
     weights = ndimage.zoom(np.eye(n), (goal / n, 1), order=3)
     blocks = []
-    for few in np.array_split(weights, -(-goal // _PIXELS_AT_ONCE)):
-        near = np.flatnonzero((np.abs(few) > _NOTHING).any(0))
+    for block in np.array_split(weights, -(-goal // _PIXELS_AT_ONCE)):
+        near = np.flatnonzero((np.abs(block) > _NEGLIGIBLE).any(0))
         begin, end = (int(near[0]), int(near[-1]) + 1) if len(near) else (0, 1)
-        blocks.append((begin, end, torch.from_numpy(few[:, begin:end].astype(np.float32))))
+        blocks.append((begin, end, torch.from_numpy(block[:, begin:end].astype(np.float32))))
     return blocks
 
 
 @lru_cache(maxsize=64)
 def _nearest(n: int, goal: int) -> NDArray[np.int64]:
-    """Which pixel each of ``goal`` takes; -1 for the last where rounding puts it beyond the end, as SciPy has it."""
-    picked: NDArray[np.int64] = ndimage.zoom(np.arange(n), goal / n, order=0, cval=-1)
-    return picked
+    """The pixel that each of ``goal`` reads; -1 where SciPy's rounding puts the last one beyond the end."""
+    indices: NDArray[np.int64] = ndimage.zoom(np.arange(n), goal / n, order=0, cval=-1)
+    return indices
 
 
 class ZoomSliced(MapTransform):
@@ -81,7 +81,7 @@ class ZoomSliced(MapTransform):
     Args:
         keys: to resize.
         size: height and width.
-        label_keys: those of ``keys`` that hold labels.
+        label_keys: the members of ``keys`` that hold labels.
     """
 
     def __init__(self, keys: KeysCollection, size: Sequence[int], label_keys: Sequence[str] = ("label",)) -> None:

@@ -1,5 +1,6 @@
-"""Predictions against labels, case by case and organ by organ."""
+"""Predictions against labels, by case and organ."""
 
-from medups.evaluation.evaluate import CaseResult, Evaluation, Pair, evaluate, find_pairs
+from medups.evaluation.pairs import Pair, find_pairs, label_set_reader, shared_organs
+from medups.evaluation.scoring import CaseResult, Evaluation, evaluate
 
-__all__ = ["CaseResult", "Evaluation", "Pair", "evaluate", "find_pairs"]
+__all__ = ["CaseResult", "Evaluation", "Pair", "evaluate", "find_pairs", "label_set_reader", "shared_organs"]

@@ -1,4 +1,4 @@
-"""Slice-wise inference of 2-D networks, as TransUNet's published test does it."""
+"""Slice-wise inference of 2-D networks, as in TransUNet's published test."""
 
 from __future__ import annotations
 
@@ -9,7 +9,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from medups.data.labels import MASK_DTYPE
 from medups.data.transforms import zoom_image, zoom_labels
+from medups.tasks.volume import decode_ids
 
 Progress = Callable[[float], None]
 
@@ -18,8 +20,8 @@ class SliceInferer:
     """Label map of a volume [S, H, W]: cubic resize of each slice, network, argmax, nearest resize back.
 
     Args:
-        size: height and width the network takes, or one number for both.
-        batch_size: slices at once.
+        size: height and width that the network takes, or one number for both.
+        batch_size: slices per forward pass.
     """
 
     def __init__(self, size: int | tuple[int, int], batch_size: int = 8) -> None:
@@ -36,21 +38,21 @@ class SliceInferer:
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape`` along H and W.
 
-        ``progress`` is called with the share that is done.
+        ``progress`` is called with the finished share, 0 to 1.
         """
         slices, *plane = image.shape
         goal = tuple(shape[1:]) if shape is not None else tuple(plane)
         if shape is not None and shape[0] != slices:
-            raise ValueError(f"SliceInferer: slices cannot be resampled, {slices} given and {shape[0]} asked for")
-        labels = np.empty((slices, *goal), dtype=np.uint8)
+            raise ValueError(f"SliceInferer: slices cannot be resampled, got {slices} and shape {shape[0]}")
+        labels = np.empty((slices, *goal), dtype=MASK_DTYPE)
         for start in range(0, slices, self.batch_size):
             rows = range(start, min(start + self.batch_size, slices))
             batch = np.stack([zoom_image(image[row], self.size) for row in rows])[:, None]
             with torch.inference_mode():
                 logits = network(torch.from_numpy(batch).to(device))
-            small = logits.argmax(1).to(torch.uint8).cpu().numpy()
-            for row, found in zip(rows, small, strict=True):
-                labels[row] = zoom_labels(found, goal)
+            small = decode_ids(logits).cpu().numpy()
+            for row, ids in zip(rows, small, strict=True):
+                labels[row] = zoom_labels(ids, goal)
             if progress is not None:
                 progress(rows.stop / slices)
         return labels

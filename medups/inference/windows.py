@@ -13,15 +13,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from medups.inference.slices import Progress
+from medups.tasks.volume import decode_ids
 
 
 class WindowInferer:
-    """Label map of a volume [S, H, W]: overlapping windows, logits blended by a Gaussian.
+    """Label map of a volume [S, H, W]: overlapping windows whose logits are blended by a Gaussian.
 
     Args:
         roi_size: voxels of a window along each axis.
-        overlap: share of a window that the next one covers again.
-        sw_batch_size: windows at once.
+        overlap: share of a window that the next one covers too.
+        sw_batch_size: windows per forward pass.
     """
 
     def __init__(self, roi_size: Sequence[int], overlap: float = 0.5, sw_batch_size: int = 1) -> None:
@@ -39,7 +40,7 @@ class WindowInferer:
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape``: logits are resized linearly.
 
-        ``progress`` is called with the share that is done.
+        ``progress`` is called with the finished share, 0 to 1.
         """
         total = self._batches(image.shape)
         done = 0
@@ -67,7 +68,7 @@ class WindowInferer:
             assert isinstance(logits, Tensor)
             if shape is not None and tuple(logits.shape[2:]) != tuple(shape):
                 logits = F.interpolate(logits, size=tuple(shape), mode="trilinear", align_corners=False)
-            return logits[0].argmax(0).to(torch.uint8).numpy()
+            return decode_ids(logits)[0].numpy()
 
     def _batches(self, shape: tuple[int, ...]) -> int:
         windows = 1

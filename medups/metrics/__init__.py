@@ -1,4 +1,4 @@
-"""Overlap and surface distances, units in the names; numpy and scipy alone."""
+"""Overlap and surface distances with units in their names; needs numpy and scipy only."""
 
 from medups.metrics.case import OrganScore, evaluate_case, hd95_unit
 from medups.metrics.overlap import dice

@@ -20,9 +20,9 @@ Status = Literal["scored", "absent", "missed", "hallucinated"]
 class OrganScore:
     """One organ in one case.
 
-    status: ``scored`` in both masks, ``missed`` in the label alone, ``hallucinated`` in the prediction alone,
-    ``absent`` in neither. dice is 0..1, hd95 in the protocol's unit; None is left out of means. Volumes are None where
-    the spacing is not known.
+    status: ``scored``: in both masks; ``missed``: in the label only; ``hallucinated``: in the prediction only;
+    ``absent``: in neither. dice is 0..1, hd95 in the protocol's unit; None is left out of means. Volumes are None if
+    the spacing is unknown.
     """
 
     status: Status
@@ -33,6 +33,7 @@ class OrganScore:
 
 
 def hd95_unit(protocol: Protocol) -> str:
+    """The unit of HD95: ``voxel`` or ``mm``."""
     return "voxel" if protocol == "synapse" else "mm"
 
 
@@ -47,14 +48,14 @@ def evaluate_case(
 
     Args:
         pred, label: ids, of one shape.
-        organs: organ name to its id, the same in both masks.
-        spacing_mm: millimetres between voxels along each axis; None, not known, is for ``synapse`` alone.
-        protocol: ``synapse`` is TransUNet's published rule: distances in voxels; predicted but absent from
-            the label Dice 1 and HD95 0; not predicted 0 and 0. ``physical``: distances in mm; absent and
-            hallucinated organs have no score, missed ones Dice 0 and no distance.
+        organs: id by organ name, the same in both masks.
+        spacing_mm: millimeters between voxels along each axis; None (unknown) only for ``synapse``.
+        protocol: ``synapse`` is TransUNet's published rule: distances in voxels; an organ that is predicted but absent
+            from the label gets Dice 1 and HD95 0, one that is not predicted 0 and 0. ``physical``: distances in mm;
+            absent and hallucinated organs have no score, missed ones have Dice 0 and no distance.
 
     Raises:
-        ValueError: shapes that differ, an unknown protocol, or one that needs the spacing.
+        ValueError: different shapes, an unknown protocol, or ``physical`` without a spacing.
     """
     if pred.shape != label.shape:
         raise ValueError(f"evaluate_case: shapes differ, {pred.shape} and {label.shape}")
@@ -62,18 +63,19 @@ def evaluate_case(
         raise ValueError(f"evaluate_case: protocol must be 'synapse' or 'physical', got {protocol!r}")
     if spacing_mm is None and protocol == "physical":
         raise ValueError("evaluate_case: protocol 'physical' needs spacing_mm")
-    millilitres = None if spacing_mm is None else float(np.prod(spacing_mm)) / 1000
+    milliliters = None if spacing_mm is None else float(np.prod(spacing_mm)) / 1000
     spacing = [1.0] * label.ndim if protocol == "synapse" or spacing_mm is None else spacing_mm
     scores = {}
     for organ, number in organs.items():
-        found, truth = pred == number, label == number
-        volumes = [None if millilitres is None else float(mask.sum()) * millilitres for mask in (found, truth)]
-        if found.any() and truth.any():
-            scores[organ] = OrganScore("scored", dice(found, truth), hausdorff95_mm(found, truth, spacing), *volumes)
+        predicted, reference = pred == number, label == number
+        volumes = [None if milliliters is None else float(mask.sum()) * milliliters for mask in (predicted, reference)]
+        if predicted.any() and reference.any():
+            distance = hausdorff95_mm(predicted, reference, spacing)
+            scores[organ] = OrganScore("scored", dice(predicted, reference), distance, *volumes)
             continue
-        status: Status = "hallucinated" if found.any() else "missed" if truth.any() else "absent"
+        status: Status = "hallucinated" if predicted.any() else "missed" if reference.any() else "absent"
         if protocol == "synapse":
-            scores[organ] = OrganScore(status, float(found.any()), 0.0, *volumes)
+            scores[organ] = OrganScore(status, float(predicted.any()), 0.0, *volumes)
         else:
             scores[organ] = OrganScore(status, 0.0 if status == "missed" else None, None, *volumes)
     return scores

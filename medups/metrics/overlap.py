@@ -9,6 +9,6 @@ Mask = NDArray[np.bool_]
 
 
 def dice(pred: Mask, label: Mask) -> float | None:
-    """Twice the shared voxels over the sum of both, 0 to 1; None where both masks are empty."""
+    """Twice the shared voxels over the sum of both, 0 to 1; None if both masks are empty."""
     total = int(np.count_nonzero(pred)) + int(np.count_nonzero(label))
     return 2 * int(np.count_nonzero(pred & label)) / total if total else None

@@ -14,16 +14,16 @@ Distances = NDArray[np.float64]
 
 
 def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> tuple[Distances, Distances]:
-    """Distance of each surface voxel of ``pred`` to the surface of ``label``, and the other way, in mm.
+    """Distance of each surface voxel of ``pred`` to the surface of ``label``, and the reverse, in mm.
 
-    A surface voxel has a face neighbour outside the mask; outside the volume counts as outside.
+    A surface voxel has a face neighbor outside the mask; beyond the volume counts as outside.
 
     Args:
         pred, label: bool, of one shape, each with at least one voxel.
-        spacing_mm: millimetres between voxels along each axis; all 1 gives voxels.
+        spacing_mm: millimeters between voxels along each axis; all ones give voxels.
 
     Raises:
-        ValueError: an empty mask, or shapes that differ.
+        ValueError: an empty mask, or different shapes.
     """
     if pred.shape != label.shape:
         raise ValueError(f"surface_distances: shapes differ, {pred.shape} and {label.shape}")
@@ -36,9 +36,9 @@ def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> t
 
 
 def hausdorff95_mm(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> float | None:
-    """95th percentile of the surface distances of both directions pooled (medpy's HD95), in mm.
+    """95th percentile of the pooled surface distances of both directions (medpy's HD95), in mm.
 
-    None where a mask is empty: there is no distance to a surface that does not exist.
+    None if a mask is empty: there is no distance to a missing surface.
     """
     if not pred.any() or not label.any():
         return None
@@ -48,7 +48,7 @@ def hausdorff95_mm(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> floa
 def surface_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> float | None:
     """Share of the surface voxels of both masks within ``tolerance_mm`` of the other surface, 0 to 1.
 
-    None where both masks are empty, 0 where one is.
+    None if both masks are empty, 0 if one is.
     """
     if not pred.any() and not label.any():
         return None

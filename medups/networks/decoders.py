@@ -11,27 +11,27 @@ from torch import Tensor, nn
 
 from medups.networks.deep_heads import DeepHeads
 from medups.networks.guided_step import GuidedStep, Join, step_upsampler
-from medups.ops.grid import resize_linear
-from medups.upsamplers.parts import conv
+from medups.ops.resizing import resize_linear
+from medups.upsamplers.layers import conv
 
 _GROUPS = 8
 
 
 class PyramidDecoder(nn.Module, ABC):
-    """What both decoders share: the projections, the heads, and the checks.
+    """The shared parts of both decoders: projections, heads and checks.
 
     Args:
         spatial_dims: 2 or 3.
-        in_channels: channels of the encoder's maps, from the finest to the coarsest.
+        in_channels: channels of the encoder's maps, finest to coarsest.
         out_channels: classes, background included.
-        width: channels that every map is brought to; a multiple of 8.
+        width: channels that every map is projected to; a multiple of 8.
         upsampler: any name of ``list_upsamplers()``.
         upsampler_options: further arguments of the upsampler.
-        join: how maps are joined before they are fused, ``concat`` or ``add``.
-        deep_supervision: while training return a list of logits, the result first.
+        join: how maps are joined before fusion, ``concat`` or ``add``.
+        deep_supervision: in training mode return a list of logits, the result first.
 
     Raises:
-        ValueError: fewer than two maps, a width that is no multiple of 8, an unknown upsampler or way to join.
+        ValueError: fewer than two maps, a width that is not a multiple of 8, or an unknown upsampler or join.
     """
 
     def __init__(
@@ -48,7 +48,7 @@ class PyramidDecoder(nn.Module, ABC):
         super().__init__()
         name = type(self).__name__
         if len(in_channels) < 2:
-            raise ValueError(f"{name}: in_channels must name two maps at least, got {list(in_channels)}")
+            raise ValueError(f"{name}: in_channels must name at least two maps, got {list(in_channels)}")
         if width % _GROUPS:
             raise ValueError(f"{name}: width must be a multiple of {_GROUPS}, got {width}")
         if join not in ("concat", "add"):
@@ -59,24 +59,24 @@ class PyramidDecoder(nn.Module, ABC):
         self.head = conv(self.spatial_dims, width, out_channels)
         levels = len(in_channels) - 1 if deep_supervision else 0
         self.deep_heads = DeepHeads(self.spatial_dims, [width] * levels, out_channels)
-        self.make_steps()
+        self.build_steps()
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor | list[Tensor]:
         """Logits [B, out_channels, *size] from ``maps``, finest first; ``size`` is the finest map's if None."""
         if len(maps) != len(self.in_channels):
-            raise ValueError(f"{type(self).__name__}: made for {len(self.in_channels)} maps, got {len(maps)}")
+            raise ValueError(f"{type(self).__name__}: built for {len(self.in_channels)} maps, got {len(maps)}")
         fused, deeper = self.decode(maps)
         size = tuple(maps[0].shape[2:] if size is None else size)
         logits: Tensor | list[Tensor] = self.deep_heads(resize_linear(self.head(fused), size), deeper)
         return logits
 
     @abstractmethod
-    def make_steps(self) -> None:
-        """The modules that :meth:`decode` uses."""
+    def build_steps(self) -> None:
+        """Create the modules that :meth:`decode` uses."""
 
     @abstractmethod
     def decode(self, maps: Sequence[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        """The fused map at the finest size, and what deep supervision looks at, one map a coarser level."""
+        """The fused map at the finest size, and one map per coarser level for deep supervision."""
 
     def _fuse(self, in_channels: int, kernel_size: int) -> nn.Sequential:
         mix = conv(self.spatial_dims, in_channels, self.width, kernel_size)
@@ -87,12 +87,12 @@ class PyramidDecoder(nn.Module, ABC):
 
 
 class DirectDecoder(PyramidDecoder):
-    """Every map to the finest size at once with the finest as guide, then one fusion (ReSFU, arXiv 2407.02283).
+    """Upsamples every map directly to the finest size, guided by the finest, then fuses once (ReSFU, arXiv 2407.02283).
 
-    Arguments and errors: see :class:`PyramidDecoder`. Deep supervision looks at the enlarged coarser maps.
+    Arguments and errors: see :class:`PyramidDecoder`. Deep supervision uses the enlarged coarser maps.
     """
 
-    def make_steps(self) -> None:
+    def build_steps(self) -> None:
         self.steps = nn.ModuleList(
             GuidedStep(
                 self._upsampler(2**level),
@@ -111,13 +111,13 @@ class DirectDecoder(PyramidDecoder):
 
 
 class FusionDecoder(PyramidDecoder):
-    """From coarse to fine, each step guided by the next map and fused with the guide that comes back.
+    """Goes from coarse to fine; each step is guided by the next map and fused with the returned guide.
 
-    FreqFusion's way (arXiv 2408.12879). Arguments and errors: see :class:`PyramidDecoder`. Deep supervision looks
-    at the map before each step.
+    As in FreqFusion (arXiv 2408.12879). Arguments and errors: see :class:`PyramidDecoder`. Deep supervision uses the
+    map before each step.
     """
 
-    def make_steps(self) -> None:
+    def build_steps(self) -> None:
         self.coarsest = conv(self.spatial_dims, self.in_channels[-1], self.width)
         self.guides = nn.ModuleList(
             conv(self.spatial_dims, channels, self.width) for channels in self.in_channels[-2:0:-1]

@@ -22,8 +22,8 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         total: Tensor | None = None
-        for member in self.members:  # one at a time, two maps in memory
-            own = member(image).log_softmax(1)
-            total = own if total is None else torch.logaddexp(total, own)
+        for member in self.members:  # one at a time, so two maps are in memory
+            log_probabilities = member(image).log_softmax(1)
+            total = log_probabilities if total is None else torch.logaddexp(total, log_probabilities)
         assert total is not None
         return total - math.log(len(self.members))

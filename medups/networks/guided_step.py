@@ -1,4 +1,4 @@
-"""One decoder step: project the deep map, upsample it by a guide, fuse it with the guide that comes back."""
+"""One decoder step: project the deep map, upsample it by a guide, fuse it with the returned guide."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 
 from medups.upsamplers import Upsampled, create_upsampler, upsampler_class
 from medups.upsamplers.base import Scale
-from medups.upsamplers.parts import conv
+from medups.upsamplers.layers import conv
 
 Join = Literal["concat", "guide_first", "add", "none"]
 
 IMAGE_GUIDE_CHANNELS = 16
-"""Of the guide that is made of the image where a step has no skip."""
+"""Channels of the guide that is computed from the image for a step without a skip."""
 
 
 class GuidedStep(nn.Module):
     """``fuse(join(norm(upsample(project(x), guide)), returned guide))``.
 
     Args:
-        upsampler: any of the library's, or a module called like them; where it refines its guide, the refined one
+        upsampler: one of the library's, or a module with the same interface; if it refines its guide, the refined one
             is fused.
         fuse: module from the joined channels to the step's output.
         project: module on the deep map before upsampling.
         norm: module on the upsampled map.
         join: how the returned guide is joined to the upsampled map before ``fuse``: ``concat``, ``guide_first`` (the
-            same in the other order), ``add``, ``none``, or a module called with both; no effect without a guide.
+            reverse order), ``add``, ``none``, or a module called with both. No effect without a guide.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class GuidedStep(nn.Module):
         return self.refined(x, guide).x
 
     def refined(self, x: Tensor, guide: Tensor | None) -> Upsampled:
-        """The step's output, and the guide that the upsampler handed back."""
+        """The step's output, and the guide that the upsampler returned."""
         up = self.upsampler(self.project(x), guide)
         x = self.norm(up.x)
         if up.guide is not None:
@@ -71,7 +71,7 @@ class GuidedStep(nn.Module):
 
 
 class ProjectedGuide(nn.Module):
-    """An upsampler whose guide must have as many channels as the map; hands back the guide as it came."""
+    """An upsampler behind a 1x1 projection of its guide; returns the original guide."""
 
     def __init__(self, upsampler: nn.Module, project: nn.Conv2d | nn.Conv3d) -> None:
         super().__init__()
@@ -83,21 +83,21 @@ class ProjectedGuide(nn.Module):
 
 
 def reads_guide(upsampler: nn.Module) -> bool:
-    """Must a step's upsampler be given a guide? One that does not say is taken to."""
+    """Does a step's upsampler need a guide? Modules that do not say are assumed to."""
     return bool(getattr(upsampler, "needs_guide", True))
 
 
 def step_upsampler(
     name: str, spatial_dims: int, channels: int, guide_channels: int | None, ratio: Scale, options: Mapping[str, Any]
 ) -> nn.Module:
-    """The upsampler ``name`` for a guide of any channels: 1x1 projected where the method wants as many as the map."""
+    """The upsampler ``name`` for a guide of any width, projected 1x1 if the method needs that of the map."""
 
-    def create(of_guide: int | None) -> nn.Module:
+    def create(width: int | None) -> nn.Module:
         return create_upsampler(
             name,
             spatial_dims=spatial_dims,
             in_channels=channels,
-            guide_channels=of_guide,
+            guide_channels=width,
             scale_factor=ratio,
             **options,
         )
@@ -108,7 +108,7 @@ def step_upsampler(
 
 
 def conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
-    """3x3 convolution, batch norm, ReLU: what decoders fuse with, and what makes a guide of an image."""
+    """3x3 convolution, batch norm, ReLU: fuses maps in decoders, and computes a guide from an image."""
     return nn.Sequential(
         nn.Conv2d(in_channels, out_channels, 3, padding=1, bias=False), nn.BatchNorm2d(out_channels), nn.ReLU()
     )

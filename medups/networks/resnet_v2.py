@@ -1,4 +1,4 @@
-"""ResNetV2 with weight-standardised convolutions and group norm (BiT), TransUNet's convolutional encoder."""
+"""ResNetV2 with weight-standardized convolutions and group norm (BiT), TransUNet's convolutional encoder."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
-class StandardisedConv2d(nn.Conv2d):
-    """Convolution whose kernels are brought to zero mean and unit variance each (arXiv 1903.10520)."""
+class StandardizedConv2d(nn.Conv2d):
+    """Convolution whose kernels are standardized to zero mean and unit variance each (arXiv 1903.10520)."""
 
     def forward(self, x: Tensor) -> Tensor:
         variance, mean = torch.var_mean(self.weight, dim=(1, 2, 3), keepdim=True, correction=0)
@@ -18,8 +18,8 @@ class StandardisedConv2d(nn.Conv2d):
         return F.conv2d(x, weight, self.bias, self.stride, self.padding, self.dilation, self.groups)
 
 
-def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> StandardisedConv2d:
-    return StandardisedConv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
+def _conv(in_channels: int, out_channels: int, kernel_size: int, stride: int = 1) -> StandardizedConv2d:
+    return StandardizedConv2d(in_channels, out_channels, kernel_size, stride, kernel_size // 2, bias=False)
 
 
 def _norm(channels: int) -> nn.GroupNorm:
@@ -27,7 +27,7 @@ def _norm(channels: int) -> nn.GroupNorm:
 
 
 class Bottleneck(nn.Module):
-    """1x1, 3x3, 1x1 with a residual; the stride sits on the 3x3."""
+    """1x1, 3x3, 1x1 with a residual; the stride is on the 3x3."""
 
     def __init__(self, in_channels: int, mid_channels: int, out_channels: int, stride: int) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class Bottleneck(nn.Module):
         self.conv3, self.norm3 = _conv(mid_channels, out_channels, 1), _norm(out_channels)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or in_channels != out_channels:
-            # one group a channel and torch's own eps, as published
+            # one group per channel and torch's default eps, as published
             self.shortcut = nn.Sequential(
                 _conv(in_channels, out_channels, 1, stride), nn.GroupNorm(out_channels, out_channels)
             )
@@ -52,7 +52,7 @@ class ResNetV2(nn.Module):
 
     Args:
         in_channels: of the image.
-        width: channels of the root; stages have 4, 8 and 16 times as many.
+        width: channels of the root; the stages have 4, 8 and 16 times as many.
         units: bottlenecks of each of the three stages.
     """
 

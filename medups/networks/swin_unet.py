@@ -14,15 +14,15 @@ from medups.networks.deep_heads import DeepHeads
 from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, conv_norm_relu, step_upsampler
 from medups.networks.image_size import checked_size, three_channels
 from medups.upsamplers import Upsampled, upsampler_class
-from medups.upsamplers.parts import pixel_shuffle
+from medups.upsamplers.layers import pixel_shuffle
 
 PUBLISHED_UPSAMPLER = "patch_expand"
 _PATCH, _WINDOW = 4, 7
 
 
 @dataclass(frozen=True)
-class Size:
-    """Channels after the patches, and blocks and heads of each stage, fine to coarse."""
+class Variant:
+    """Channels after the patches; blocks and heads of each stage, fine to coarse."""
 
     embed_channels: int
     depths: tuple[int, ...]
@@ -30,10 +30,10 @@ class Size:
 
 
 VARIANTS = {
-    "tiny": Size(96, (2, 2, 2, 2), (3, 6, 12, 24)),
-    "small": Size(96, (2, 2, 18, 2), (3, 6, 12, 24)),
-    "base": Size(128, (2, 2, 18, 2), (4, 8, 16, 32)),
-    "test": Size(16, (1, 1, 2), (1, 2, 4)),
+    "tiny": Variant(96, (2, 2, 2, 2), (3, 6, 12, 24)),
+    "small": Variant(96, (2, 2, 18, 2), (3, 6, 12, 24)),
+    "base": Variant(128, (2, 2, 18, 2), (4, 8, 16, 32)),
+    "test": Variant(16, (1, 1, 2), (1, 2, 4)),
 }
 
 
@@ -41,22 +41,22 @@ class SwinUNet(nn.Module):
     """Swin-Unet for ``img_size`` images; logits [B, out_channels, H, W] from [B, in_channels, H, W].
 
     Args:
-        img_size: height and width, or one number for both; multiples of 32 (16 for ``test``). Windows of 7 x 7
-            patches need not fit: where they do not, maps are filled up with zeros.
+        img_size: height and width, or one number for both; multiples of 32 (16 for ``test``). Maps that 7 x 7
+            windows do not divide are padded with zeros.
         in_channels: of the image; one channel is repeated to three, as published.
         out_channels: classes, background included.
         upsampler: ``patch_expand`` (published: a linear layer to four pixels) or any name of
-            ``list_upsamplers()``; in each step of the decoder the encoder's map is the guide.
+            ``list_upsamplers()``; in each decoder step the encoder's map is the guide.
         upsampler_options: further arguments of the upsampler.
-        image_guide: upsample the last four times by ``upsampler`` as well, a 3x3 convolution of the image being
-            the guide if it reads one. Otherwise patches are expanded, as published.
-        variant: ``tiny``, ``small``, ``base``, or ``test`` for a net of a few thousand parameters.
-        drop_path: greatest rate of stochastic depth.
-        deep_supervision: while training return a list of logits: the result, then those of the steps before the last,
-            finest first.
+        image_guide: use ``upsampler`` for the final 4x step too, guided by a 3x3 convolution of the image if it
+            reads a guide. Otherwise patches are expanded, as published.
+        variant: ``tiny``, ``small``, ``base``, or ``test`` with a few thousand parameters.
+        drop_path: highest rate of stochastic depth.
+        deep_supervision: in training mode return a list of logits: the result, then those of the steps before the
+            last, finest first.
 
     Raises:
-        ValueError: a size that does not fit (the message proposes one), an unknown variant or upsampler.
+        ValueError: an invalid size (the message suggests one), an unknown variant or upsampler.
     """
 
     def __init__(
@@ -73,17 +73,17 @@ class SwinUNet(nn.Module):
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
-            raise ValueError(f"SwinUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
-        size = VARIANTS[variant]
-        self.img_size = checked_size("SwinUNet", img_size, _PATCH * 2 ** (len(size.depths) - 1))
+            raise ValueError(f"SwinUNet: unknown variant {variant!r}; known are {', '.join(VARIANTS)}")
+        sizes = VARIANTS[variant]
+        self.img_size = checked_size("SwinUNet", img_size, _PATCH * 2 ** (len(sizes.depths) - 1))
         self.in_channels = in_channels
-        channels = [size.embed_channels * 2**stage for stage in range(len(size.depths))]
-        maps = [tuple(n // (_PATCH * 2**stage) for n in self.img_size) for stage in range(len(size.depths))]
-        rates = iter(torch.linspace(0, drop_path, sum(size.depths)).tolist())
-        paths = [[next(rates) for _ in range(depth)] for depth in size.depths]
+        channels = [sizes.embed_channels * 2**stage for stage in range(len(sizes.depths))]
+        maps = [tuple(n // (_PATCH * 2**stage) for n in self.img_size) for stage in range(len(sizes.depths))]
+        rates = iter(torch.linspace(0, drop_path, sum(sizes.depths)).tolist())
+        paths = [[next(rates) for _ in range(depth)] for depth in sizes.depths]
 
         def stage(number: int) -> BasicLayer:
-            return _stage(channels[number], size.depths[number], size.heads[number], maps[number], paths[number])
+            return _stage(channels[number], sizes.depths[number], sizes.heads[number], maps[number], paths[number])
 
         self.patches = nn.Sequential(
             nn.Conv2d(3 if in_channels == 1 else in_channels, channels[0], _PATCH, _PATCH), ChannelNorm(channels[0])
@@ -146,7 +146,7 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """Rearranges channels to pixels, as upsamplers do with a guide: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
+    """Rearranges channels to pixels, with an upsampler's interface: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class PatchExpand(nn.Module):
 
 
 def _step(channels: int, upsampler: str, options: dict[str, Any], stage: BasicLayer) -> GuidedStep:
-    """From twice the channels at half the size to ``channels``, guided by the encoder's map of as many."""
+    """From twice the channels at half the size to ``channels``, guided by the encoder's map of the same width."""
     fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), stage)
     if upsampler == PUBLISHED_UPSAMPLER:
         expand = nn.Conv2d(2 * channels, 4 * channels, 1, bias=False)
@@ -179,13 +179,13 @@ def _last_step(channels: int, upsampler: str, options: dict[str, Any]) -> Guided
 
 
 def _stage(channels: int, depth: int, heads: int, size: Sequence[int], drop_path: list[float]) -> BasicLayer:
-    """Blocks whose windows shrink to the map where it is smaller."""
+    """Blocks whose windows shrink to the map if it is smaller."""
     window = min(_WINDOW, *size)
     return BasicLayer(channels, depth, heads, (window, window), drop_path, qkv_bias=True)
 
 
 def _init(module: nn.Module) -> None:
-    """As published: truncated normal weights of all layers that act on a pixel alone."""
+    """As published: truncated normal weights in all linear layers and 1x1 convolutions."""
     if isinstance(module, nn.Linear | nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:

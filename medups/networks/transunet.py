@@ -21,10 +21,10 @@ _STRIDE = 16
 
 
 @dataclass(frozen=True)
-class Size:
-    """How wide and deep a variant is; decoder channels run from the deepest block to the finest.
+class Variant:
+    """Width and depth; decoder channels are listed from the deepest block to the finest.
 
-    Without a ResNet (``width`` and ``units`` None) patches of the image are embedded, and no step has a skip.
+    Without a ResNet (``width`` and ``units`` None) image patches are embedded directly, and no step has a skip.
     """
 
     width: int | None
@@ -38,9 +38,9 @@ class Size:
 
 
 VARIANTS = {
-    "r50_vit_b16": Size(64, (3, 4, 9), 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
-    "vit_b16": Size(None, None, 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
-    "tiny": Size(16, (1, 1, 1), 96, 4, 192, 2, 96, (64, 32, 16, 16)),
+    "r50_vit_b16": Variant(64, (3, 4, 9), 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
+    "vit_b16": Variant(None, None, 768, 12, 3072, 12, 512, (256, 128, 64, 16)),
+    "tiny": Variant(16, (1, 1, 1), 96, 4, 192, 2, 96, (64, 32, 16, 16)),
 }
 
 
@@ -52,16 +52,16 @@ class TransUNet(nn.Module):
         in_channels: of the image; one channel is repeated to three, as published.
         out_channels: classes, background included.
         upsampler: ``bilinear`` (published: corners aligned) or any name of ``list_upsamplers()``. In each
-            decoder block the skip is the guide; the last block has none, there a 3x3 convolution of the
-            image guides, if the upsampler reads a guide.
+            decoder block the skip is the guide; the last block has none and is guided by a 3x3 convolution of
+            the image, if the upsampler reads a guide.
         upsampler_options: further arguments of the upsampler.
-        image_guide: without it blocks that have no skip stay bilinear for upsamplers that read a guide.
+        image_guide: if off, blocks without a skip stay bilinear for upsamplers that read a guide.
         variant: ``r50_vit_b16``, ``vit_b16`` (no skips) or ``tiny``.
-        deep_supervision: while training return a list of logits: the result, then those of the blocks before the
+        deep_supervision: in training mode return a list of logits: the result, then those of the blocks before the
             last, finest first.
 
     Raises:
-        ValueError: a size that is no multiple of 16 (the message proposes one), an unknown variant or upsampler.
+        ValueError: a size that is not a multiple of 16 (the message suggests one), an unknown variant or upsampler.
     """
 
     def __init__(
@@ -78,34 +78,38 @@ class TransUNet(nn.Module):
         super().__init__()
         height, width = checked_size("TransUNet", img_size, _STRIDE)
         if variant not in VARIANTS:
-            raise ValueError(f"TransUNet: unknown variant {variant!r}; there is {', '.join(VARIANTS)}")
-        size = VARIANTS[variant]
+            raise ValueError(f"TransUNet: unknown variant {variant!r}; known are {', '.join(VARIANTS)}")
+        sizes = VARIANTS[variant]
         self.img_size = (height, width)
         self.in_channels = in_channels
         channels = 3 if in_channels == 1 else in_channels
         self.encoder: ResNetV2 | None = None
-        if size.width is not None and size.units is not None:
-            self.encoder = ResNetV2(channels, size.width, size.units)
-            self.patch_embedding = nn.Conv2d(self.encoder.out_channels, size.embed_channels, 1)
+        if sizes.width is not None and sizes.units is not None:
+            self.encoder = ResNetV2(channels, sizes.width, sizes.units)
+            self.patch_embedding = nn.Conv2d(self.encoder.out_channels, sizes.embed_channels, 1)
             skip_channels = self.encoder.skip_channels
         else:
-            self.patch_embedding = nn.Conv2d(channels, size.embed_channels, _STRIDE, _STRIDE)
+            self.patch_embedding = nn.Conv2d(channels, sizes.embed_channels, _STRIDE, _STRIDE)
             skip_channels = (0, 0, 0)
         self.transformer = TransformerEncoder(
-            (height // _STRIDE) * (width // _STRIDE), size.embed_channels, size.heads, size.mlp_channels, size.layers
+            (height // _STRIDE) * (width // _STRIDE),
+            sizes.embed_channels,
+            sizes.heads,
+            sizes.mlp_channels,
+            sizes.layers,
         )
-        self.bridge = conv_norm_relu(size.embed_channels, size.bridge_channels)
+        self.bridge = conv_norm_relu(sizes.embed_channels, sizes.bridge_channels)
         self.decoder = Decoder(
-            size.bridge_channels,
+            sizes.bridge_channels,
             skip_channels,
-            size.decoder_channels,
+            sizes.decoder_channels,
             in_channels,
             upsampler,
             dict(upsampler_options or {}),
             image_guide,
         )
-        self.head = nn.Conv2d(size.decoder_channels[-1], out_channels, 3, padding=1)
-        coarser = size.decoder_channels[-2::-1] if deep_supervision else ()
+        self.head = nn.Conv2d(sizes.decoder_channels[-1], out_channels, 3, padding=1)
+        coarser = sizes.decoder_channels[-2::-1] if deep_supervision else ()
         self.deep_heads = DeepHeads(2, coarser, out_channels)
 
     def forward(self, image: Tensor) -> Tensor | list[Tensor]:
@@ -121,7 +125,7 @@ class TransUNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Steps guided by the skips; where there is none, as in the last step, by the image or by nothing."""
+    """Steps guided by the skips, or by the image or nothing if there is no skip, as in the last step."""
 
     def __init__(
         self,

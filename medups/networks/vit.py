@@ -27,7 +27,7 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each behind a layer norm and with a residual."""
+    """Attention and a two-layer perceptron, each with a layer norm before it and a residual around it."""
 
     def __init__(self, channels: int, heads: int, hidden_channels: int, dropout: float) -> None:
         super().__init__()

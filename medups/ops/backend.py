@@ -1,8 +1,8 @@
 """Which implementation of an operator runs.
 
-reference   the formula in torch's own operators, with torch's own gradients; any device and type
-torch       the same with gradients of its own that store no intermediate maps, in cache-sized parts on a CPU
-triton      one kernel for all taps; CUDA tensors, and on a CPU with TRITON_INTERPRET=1 for tests
+reference   the formula in torch's own operators, with torch's own gradients; any device and dtype
+torch       the same values, with custom gradients that store no intermediate maps and cache-sized blocks on a CPU
+triton      one kernel for all taps; CUDA tensors, or CPU tensors with TRITON_INTERPRET=1 for tests
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib.util import find_spec
 from typing import Literal, get_args
 
@@ -18,55 +19,75 @@ from torch import Tensor
 
 Backend = Literal["reference", "torch", "triton"]
 
-_TRITON = find_spec("triton") is not None
+_HAS_TRITON = find_spec("triton") is not None
 _INTERPRETED = os.environ.get("TRITON_INTERPRET") == "1"
-_TRITON_TYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_wanted: list[Backend | None] = [None]
+_TRITON_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_requested: ContextVar[Backend | None] = ContextVar("medups_backend", default=None)
 
 
 @contextmanager
 def use_backend(backend: Backend | None) -> Iterator[None]:
-    """What operators inside the block run by where their own ``backend`` is None."""
-    _wanted.append(backend)
+    """Inside the block, operators called with ``backend=None`` in this thread run by ``backend``."""
+    token = _requested.set(backend)
     try:
         yield
     finally:
-        _wanted.pop()
+        _requested.reset(token)
 
 
-def choose_backend(backend: Backend | None, *tensors: Tensor) -> Backend:
-    """``backend``, or the fastest that can run on these tensors.
+def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "reference") -> Backend:
+    """``backend``, or the fastest one that can run on these tensors.
+
+    Args:
+        plain: the choice inside exported and traced graphs and inside ``torch.func`` transforms, which all need torch's
+            own operators.
 
     Raises:
         ValueError: an unknown backend, or one that cannot run here, with the reason.
     """
-    wanted = backend or _wanted[-1]
-    if wanted is None:
+    requested = backend or _requested.get()
+    if requested is None:
+        if needs_plain_operators():
+            return plain
         return "triton" if tensors[0].is_cuda and why_not_triton(*tensors) is None else "torch"
-    if wanted not in get_args(Backend):
-        raise ValueError(f"backend must be None or one of {', '.join(get_args(Backend))}; got {wanted!r}")
-    reason = why_not_triton(*tensors) if wanted == "triton" else None
+    if requested not in get_args(Backend):
+        raise ValueError(f"backend must be None or one of {', '.join(get_args(Backend))}; got {requested!r}")
+    reason = why_not_triton(*tensors) if requested == "triton" else None
     if reason:
         raise ValueError(f"backend='triton' cannot run here: {reason}")
-    return wanted
+    return requested
+
+
+def needs_plain_operators() -> bool:
+    """Is a graph being exported or traced, or a function transformed by ``torch.func`` (vmap, grad, jvp)?
+
+    Operators registered by this library have no form there.
+    """
+    if torch.compiler.is_exporting():
+        return True
+    if torch.compiler.is_compiling():
+        return False
+    return torch.jit.is_tracing() or torch._C._functorch.maybe_current_level() is not None
 
 
 def why_not_triton(*tensors: Tensor) -> str | None:
-    """Why the kernels cannot run on these tensors; None where they can."""
-    if not _TRITON:
+    """Why the kernels cannot run on these tensors; None if they can."""
+    if not _HAS_TRITON:
         return "the package triton is not installed"
-    if torch.compiler.is_exporting():
-        return "exported graphs hold torch's own operators"
+    if needs_plain_operators():
+        return "exported, traced and transformed graphs hold torch's own operators only"
     for tensor in tensors:
         if not tensor.is_cuda and not (_INTERPRETED and tensor.device.type == "cpu"):
             return f"it needs CUDA tensors, got one on {tensor.device} (TRITON_INTERPRET=1 runs it on a CPU, slowly)"
-        if tensor.dtype not in _TRITON_TYPES:
+        if tensor.dtype not in _TRITON_DTYPES:
             return f"it takes floating-point tensors, got {tensor.dtype}"
     return None
 
 
 def inference_on_cpu(*tensors: Tensor) -> bool:
-    """Is this a plain call on a CPU whose gradient nobody needs? Then work may go part by part into one output."""
-    if torch.compiler.is_compiling() or any(tensor.device.type != "cpu" for tensor in tensors):
+    """Is this an eager call on a CPU that needs no gradient? Then an output can be filled block by block."""
+    if torch.compiler.is_compiling() or needs_plain_operators():
+        return False
+    if any(tensor.device.type != "cpu" for tensor in tensors):
         return False
     return not (torch.is_grad_enabled() and any(tensor.requires_grad for tensor in tensors))

@@ -1,4 +1,4 @@
-"""What a module costs: multiply-adds of one forward pass."""
+"""The cost of a module: multiply-adds of one forward pass."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-import medups.ops.kernel_logits
-import medups.ops.taps  # noqa: F401  both register operators counted here
+import medups.ops.kernel_prediction.fused
+import medups.ops.taps.operators  # noqa: F401  both register operators counted here
 
 _Shape = Sequence[int]
 
@@ -28,9 +28,9 @@ def multiply_adds(module: nn.Module, *inputs: torch.Tensor) -> int:
     return int(counter.get_total_flops()) // 2
 
 
-def _taps(source: _Shape, other: _Shape, counts: _Shape, *_: Any, **__: Any) -> int:
-    """Two operations a tap, channel and output pixel."""
-    return 2 * prod(source[:3]) * prod(counts) * prod(other[3:])
+def _taps(source: _Shape, weights: _Shape, counts: _Shape, *_: Any, **__: Any) -> int:
+    """Two operations per tap, channel and output pixel."""
+    return 2 * prod(source[:3]) * prod(counts) * prod(weights[3:])
 
 
 def _kernel_logits(around: _Shape, query: _Shape, *parameters: Any, **_: Any) -> int:
@@ -55,7 +55,8 @@ def _operators() -> dict[Any, Callable[..., int]]:
         torch.ops.medups.kernel_logits_in_place: _kernel_logits,
     }
     if find_spec("triton") is not None:
-        import medups.ops.gpu.taps  # noqa: F401  registers its operators
+        import medups.ops.reassembly.triton
+        import medups.ops.similarity.triton  # noqa: F401  both register operators counted here
 
         counted[torch.ops.medups.gpu_reassemble] = _gpu_reassemble
         counted[torch.ops.medups.gpu_similarity] = _gpu_similarity

@@ -13,11 +13,10 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
-from medups.files import write_bytes
+from medups.io.files import write_bytes
 
-_WINDOW_HU = (-125, 275)
 _SLICES = 4
-_GREY = 7  # of tab10: it would be lost on a scan
+_GRAY = 7  # of tab10: invisible on a scan
 
 
 def overlay_png(
@@ -26,23 +25,25 @@ def overlay_png(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
+    window: tuple[float, float] = (-125, 275),
 ) -> bytes:
-    """A PNG file: a row for each mask, the same few slices in the columns, one contour colour an organ.
+    """A PNG file: one row per mask, the same few slices in the columns, one contour color per organ.
 
     Args:
-        image: HU [S, P, L], or None for a dark background.
-        masks: row name to ids [S, P, L]; slices are chosen by the last one.
-        organs: ids to names.
+        image: intensities [S, P, L], or None for a dark background.
+        masks: ids [S, P, L] by row name; the last one determines the slices.
+        organs: names by id.
         spacing_mm: along the axes; pixels are drawn in their true proportions.
+        window: the intensities shown as black and as white.
     """
-    figure = draw(image, masks, organs, spacing_mm, title)
+    figure = draw(image, masks, organs, spacing_mm, title, window)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, facecolor="white")
     return buffer.getvalue()
 
 
 def write_overlays(folder: Path, pictures: Mapping[str, bytes]) -> None:
-    """``overlays/CASE.png`` in ``folder`` for each case."""
+    """Write ``overlays/CASE.png`` in ``folder`` for each case."""
     for name, picture in pictures.items():
         write_bytes(folder / "overlays" / f"{name}.png", picture)
 
@@ -53,11 +54,12 @@ def overlay_array(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
+    window: tuple[float, float] = (-125, 275),
 ) -> NDArray[np.uint8]:
     """The same picture as an array [H, W, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
-    canvas = FigureCanvasAgg(draw(image, masks, organs, spacing_mm, title))
+    canvas = FigureCanvasAgg(draw(image, masks, organs, spacing_mm, title, window))
     canvas.draw()
     return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
@@ -68,39 +70,40 @@ def draw(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
+    window: tuple[float, float] = (-125, 275),
 ) -> Figure:
     """The figure behind :func:`overlay_png`."""
     reference = list(masks.values())[-1]
-    rows = _telling_slices(reference)
-    background = np.full(reference.shape, _WINDOW_HU[0], dtype=np.float32) if image is None else image
+    rows = _informative_slices(reference)
+    background = np.full(reference.shape, window[0], dtype=np.float32) if image is None else image
     aspect = spacing_mm[1] / spacing_mm[2]
     height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
     figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
     grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
-    few = [colormaps["tab10"](index) for index in range(10) if index != _GREY]
+    few = [colormaps["tab10"](index) for index in range(10) if index != _GRAY]
     many = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
-    colours = dict(zip(organs, few if len(organs) <= len(few) else many, strict=False))
+    colors = dict(zip(organs, few if len(organs) <= len(few) else many, strict=False))
     for line, (name, mask) in zip(grid, masks.items(), strict=True):
         for axes, row in zip(line, rows, strict=True):
-            axes.imshow(background[row], cmap="gray", vmin=_WINDOW_HU[0], vmax=_WINDOW_HU[1], aspect=aspect)
-            for number, colour in colours.items():
+            axes.imshow(background[row], cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
+            for number, color in colors.items():
                 if (organ := mask[row] == number).any():
-                    axes.contour(organ, levels=[0.5], colors=[colour], linewidths=1.1)
+                    axes.contour(organ, levels=[0.5], colors=[color], linewidths=1.1)
             axes.set_xticks([])
             axes.set_yticks([])
             axes.set_title(f"slice {row}" if line is grid[0] else "", fontsize=8)
         line[0].set_ylabel(name, fontsize=9)
     shown = [number for number in organs if any((mask == number).any() for mask in masks.values())][:16]
     figure.legend(
-        handles=[Line2D([], [], color=colours[number], label=organs[number].replace("_", " ")) for number in shown],
+        handles=[Line2D([], [], color=colors[number], label=organs[number].replace("_", " ")) for number in shown],
         loc="outside lower center", ncols=4, fontsize=8, frameon=False,
     )  # fmt: skip
     figure.suptitle(title, fontsize=10)
     return figure
 
 
-def _telling_slices(mask: NDArray[np.uint8]) -> list[int]:
-    """Slices spread over the mask's height, in each stretch the one with most organs."""
+def _informative_slices(mask: NDArray[np.uint8]) -> list[int]:
+    """Slices spread over the mask's height: from each stretch the one with the most organs."""
     rows = np.flatnonzero(mask.any((1, 2)))
     if not len(rows):
         rows = np.arange(mask.shape[0])

@@ -1,4 +1,4 @@
-"""An evaluation as one page to look at: its means, the Dice of every case and organ, the pictures."""
+"""An evaluation as one page: means, the Dice of every case and organ, and pictures."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ img { max-width: 100%; }
 
 
 def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
-    """HTML without scripts and without anything from elsewhere.
+    """HTML without scripts and external resources.
 
     Args:
         pictures: cases that have one, in ``overlays/CASE.png`` beside the page.
     """
     summary = evaluation.summary()
     header, *rows = summary_rows(summary)
-    means = [[_cell(_words(text)) for text in row] for row in rows]
+    means = [[_cell(_readable(text)) for text in row] for row in rows]
     cases = [
         [_cell(escape(case)), *(_shaded(score.dice, score.status) for score in scores.values())]
         for case, scores in evaluation.cases.items()
@@ -41,7 +41,7 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
         f"{_table(header, means)}"
-        f"<h2>Dice of every case</h2>\n{_table(['case', *map(_words, evaluation.organs)], cases)}"
+        f"<h2>Dice of every case</h2>\n{_table(['case', *map(_readable, evaluation.organs)], cases)}"
         f"<h2>Pictures</h2>\n{figures}</body>\n</html>\n"
     )
 
@@ -52,16 +52,16 @@ def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="scroll"><table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}</tbody>\n</table></div>\n'
 
 
-def _cell(content: str, colour: str = "") -> str:
-    style = f' style="background: {colour}"' if colour else ""
+def _cell(content: str, color: str = "") -> str:
+    style = f' style="background: {color}"' if color else ""
     return f"<td{style}>{content}</td>"
 
 
 def _shaded(dice: float | None, status: str) -> str:
-    """From red for 0 to green for 1; the status where that says more than a number."""
-    colour = "" if dice is None else f"hsl({120 * dice:.0f} 60% 88%)"
-    return _cell(number(dice, 3) if status == "scored" else status, colour)
+    """Red for 0 to green for 1; the status instead of the number unless the organ was scored."""
+    color = "" if dice is None else f"hsl({120 * dice:.0f} 60% 88%)"
+    return _cell(number(dice, 3) if status == "scored" else status, color)
 
 
-def _words(organ: str) -> str:
+def _readable(organ: str) -> str:
     return escape(organ.replace("_", " "))

@@ -1,1 +1,1 @@
-"""Fitting: the loop, its checkpoints, and the voxel-wise baseline."""
+"""Fitting a network: the trainer and its parts, and the voxel-wise baseline."""

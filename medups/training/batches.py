@@ -1,4 +1,4 @@
-"""Batches from data workers, and what became of a worker that died."""
+"""Each process's share of every batch, from data workers, and the cause of a worker's death."""
 
 from __future__ import annotations
 
@@ -8,29 +8,48 @@ from contextlib import contextmanager
 from typing import Any
 
 from lightning_fabric import Fabric
-from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader, Dataset, Sampler
 
-from medups.training.ranks import Order
+from medups.tasks.task import Batch
+from medups.training.distributed import samples_per_process
 
-Batch = dict[str, Tensor]
 _KILLED = re.compile(r"DataLoader worker.* (?:is killed by signal: ([^.]+)|exited unexpectedly)")
 
 
 class DataWorkerError(RuntimeError):
-    """A process that prepares samples is gone or could not make one."""
+    """A process that prepares samples died, or could not prepare one."""
 
 
-def batches(fabric: Fabric, stream: Dataset[Batch], order: Order, workers: int) -> Generator[Batch, None, None]:
+class BatchShareSampler(Sampler[int]):
+    """The sample numbers of one process in order: its share of each part of each batch."""
+
+    def __init__(self, steps: range, batch_size: int, parts: int, rank: int, processes: int) -> None:
+        self.steps, self.batch_size, self.parts, self.rank = steps, batch_size, parts, rank
+        self.share = samples_per_process(batch_size, parts, processes)
+
+    def __iter__(self) -> Iterator[int]:
+        part_size = self.batch_size // self.parts
+        for step in self.steps:
+            for part in range(self.parts):
+                first = step * self.batch_size + part * part_size + self.rank * self.share
+                yield from range(first, first + self.share)
+
+    def __len__(self) -> int:
+        return len(self.steps) * self.parts * self.share
+
+
+def batches(
+    fabric: Fabric, stream: Dataset[Batch], sampler: BatchShareSampler, workers: int
+) -> Generator[Batch, None, None]:
     """The batches of this process on its device.
 
     Raises:
-        DataWorkerError: a worker died or failed; the message says of what.
+        DataWorkerError: a worker died or failed; the message states the cause.
     """
     loader: Any = DataLoader(
         stream,
-        batch_size=order.own,
-        sampler=order,
+        batch_size=sampler.share,
+        sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
         pin_memory=fabric.device.type == "cuda",
@@ -40,15 +59,15 @@ def batches(fabric: Fabric, stream: Dataset[Batch], order: Order, workers: int) 
         try:
             batch: Batch = next(source)
         except Exception as error:
-            # let go of the loader and of the frames that hold it, which ends the other workers before this is told
+            # release the loader and the frames that hold it, which ends the other workers before the error is reported
             loader = source = None
             raise DataWorkerError(_cause(error)) from error.with_traceback(None)
         yield batch
 
 
 @contextmanager
-def dead_workers_told() -> Iterator[None]:
-    """The loader's word that a worker was killed comes by a signal, whatever the program does then."""
+def dead_workers_reported() -> Iterator[None]:
+    """Turn the loader's report of a killed worker, which a signal handler raises anywhere, into DataWorkerError."""
     try:
         yield
     except RuntimeError as error:
@@ -58,12 +77,12 @@ def dead_workers_told() -> Iterator[None]:
 
 
 def _cause(error: Exception) -> str:
-    found = _KILLED.search(f"{error} {error.__cause__ or error.__context__ or ''}")
-    if found or isinstance(error, ConnectionError | EOFError):  # a worker that dies while it hands over a batch
-        how = (found and found[1]) or "without a word"
+    killed = _KILLED.search(f"{error} {error.__cause__ or error.__context__ or ''}")
+    if killed or isinstance(error, ConnectionError | EOFError):  # a worker that dies while it sends a batch
+        signal = (killed and killed[1]) or "no message"
         return (
-            f"a data worker died ({how.strip()}), mostly because memory ran out: lower training.workers or "
-            "training.batch_size; the last checkpoint is kept"
+            f"a data worker died ({signal.strip()}), most often because memory ran out: lower training.workers or "
+            "training.batch_size; the last checkpoint is intact"
         )
     lines = str(error).strip().splitlines()
-    return f"a sample could not be made: {lines[-1] if lines else type(error).__name__}"
+    return f"a sample could not be prepared: {lines[-1] if lines else type(error).__name__}"

@@ -1,4 +1,4 @@
-"""What is minimised: a loss of logits, of the whole batch, at every level that a network returns."""
+"""The quantity to minimize: a loss of the whole batch, at every level that a network returns."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from collections.abc import Callable, Sequence
 from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
 
-from medups.training.ranks import whole_batch
+from medups.training.distributed import whole_batch
 
 Logits = Tensor | Sequence[Tensor]
 Objective = Callable[[Logits, Tensor], Tensor]
 
 
 def objective(loss: nn.Module) -> Objective:
-    """A function of what a network returns while it trains and of ids [B, 1, *size].
+    """A function of a network's output in training mode and of ids [B, 1, *size].
 
     Args:
-        loss: of logits [B, K, *size] and ids. Deep supervision's coarser logits count a half, a quarter and so on of
-            the first, against ids picked from the nearest pixel.
+        loss: of logits [B, K, *size] and ids. The coarser logits of deep supervision have weights 1/2, 1/4 and so on,
+            against the ids of the nearest pixels.
     """
     supervised = DeepSupervisionLoss(loss, weight_mode="exp")
 
@@ -29,7 +29,7 @@ def objective(loss: nn.Module) -> Objective:
         if isinstance(logits, Tensor):
             result: Tensor = loss(whole_batch(logits).float(), label)
         else:
-            result = supervised([whole_batch(one).float() for one in logits], label.float())
+            result = supervised([whole_batch(level).float() for level in logits], label.float())
         return result
 
     return value

@@ -1,4 +1,4 @@
-"""The baseline: a classifier that sees one voxel's intensity and position, nothing around it."""
+"""The baseline: a classifier that sees one voxel's intensity and position and nothing around it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from medups.data.cache import CachedCase
+from medups.data.labels import MASK_DTYPE
 from medups.data.sampling import generator
 
 _WINDOW = (-125.0, 275.0)
@@ -22,8 +23,8 @@ _BODY_HU = -300
 class VoxelClassifier:
     """A small perceptron from intensity and position in the body's box to organ ids.
 
-    Position is measured from 0 to 1 across the bounding box of the body, so that patients of different size
-    and place agree.
+    Position is measured from 0 to 1 across the bounding box of the body, which makes patients of different sizes
+    and positions comparable.
     """
 
     def __init__(self, classes: int) -> None:
@@ -33,7 +34,7 @@ class VoxelClassifier:
 
     @classmethod
     def fit(cls, cases: Sequence[CachedCase], classes: int, seed: int, steps: int = 1500) -> VoxelClassifier:
-        """Fit to random voxels of ``cases``, half of them in organs."""
+        """Fit to random voxels of ``cases``, half of them in organs where there are any."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(classes)
@@ -41,12 +42,11 @@ class VoxelClassifier:
             for number, case in enumerate(cases):
                 rng = generator(seed, number, stream=4)
                 image, label = np.asarray(case.image), np.asarray(case.label)
-                points = np.concatenate(
-                    [
-                        case.foreground[rng.integers(len(case.foreground), size=_POINTS_PER_CASE // 2)],
-                        rng.integers(image.shape, size=(_POINTS_PER_CASE // 2, 3)),
-                    ]
-                )
+                half = _POINTS_PER_CASE // 2
+                organs = case.foreground
+                if len(organs):
+                    organs = organs[rng.integers(len(organs), size=half)]
+                points = np.concatenate([organs, rng.integers(image.shape, size=(half, 3))])
                 rows.append(_features(image, points))
                 ids.append(label[tuple(points.T)].astype(np.int64))
             inputs, targets = torch.from_numpy(np.concatenate(rows)), torch.from_numpy(np.concatenate(ids))
@@ -61,7 +61,7 @@ class VoxelClassifier:
 
     def predict(self, image: NDArray[np.generic]) -> NDArray[np.uint8]:
         """Intensities [S, P, L] -> ids of the same shape."""
-        labels = np.empty(image.shape, dtype=np.uint8)
+        labels = np.empty(image.shape, dtype=MASK_DTYPE)
         plane = np.argwhere(np.ones(image.shape[1:], dtype=bool))
         low, size = _body_box(image)
         for row in range(image.shape[0]):

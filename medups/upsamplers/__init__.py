@@ -4,8 +4,9 @@ from medups.upsamplers.base import Upsampled, Upsampler
 from medups.upsamplers.carafe import CARAFE
 from medups.upsamplers.dysample import DySample
 from medups.upsamplers.fade import FADE
+from medups.upsamplers.filters import PixelShuffle, TransposedConv
 from medups.upsamplers.freqfusion import FreqFusion
-from medups.upsamplers.plain import Interpolate, PixelShuffle, TransposedConv
+from medups.upsamplers.interpolate import Interpolate
 from medups.upsamplers.registry import create_upsampler, list_upsamplers, upsampler_class
 from medups.upsamplers.resfu import ReSFU
 from medups.upsamplers.sapa import SAPA

@@ -1,4 +1,4 @@
-"""What every upsampler is: ``(x, guide=None) -> Upsampled``."""
+"""The interface of every upsampler: ``(x, guide=None) -> Upsampled``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Scale = float | Sequence[float]
 
 
 class Upsampled(NamedTuple):
-    """The enlarged map [B, C, *out] and the guide for the fusion that follows [B, Cg, *out], or None."""
+    """The enlarged map [B, C, *out], and the guide for the following fusion [B, Cg, *out] or None."""
 
     x: Tensor
     guide: Tensor | None
@@ -25,20 +25,19 @@ class Upsampler(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels C of ``x``.
-        guide_channels: channels Cg of the guide; None where the method reads none.
-        scale_factor: one number or one for each axis, at least 1. With a guide the output has the guide's
-            size, whatever the factor says.
+        guide_channels: channels Cg of the guide; None if the method reads none.
+        scale_factor: one number or one per axis, at least 1. With a guide the output has the guide's size instead.
 
     Raises:
         ValueError: an argument outside its range; a guide that is missing, smaller than ``x``, or of
-            another batch or number of channels.
-        TypeError: an input that is not a floating-point tensor, or a guide of another device or, but under autocast,
-            another dtype.
+            a different batch or number of channels.
+        TypeError: an input that is not a floating-point tensor, or a guide on another device or, except under autocast,
+            of another dtype.
     """
 
     needs_guide: ClassVar[bool] = False
     equal_channels: ClassVar[bool] = False
-    """Must the guide have as many channels as ``x``?"""
+    """Whether the guide must have as many channels as ``x``."""
 
     def __init__(
         self, spatial_dims: int, in_channels: int, guide_channels: int | None = None, scale_factor: Scale = 2
@@ -54,7 +53,7 @@ class Upsampler(nn.Module):
         scale = (scale_factor,) * spatial_dims if isinstance(scale_factor, int | float) else tuple(scale_factor)
         if len(scale) != spatial_dims or any(s < 1 for s in scale):
             raise ValueError(
-                f"{name}: scale_factor must be at least 1, one number or {spatial_dims}, got {scale_factor!r}"
+                f"{name}: scale_factor must be at least 1, one number or {spatial_dims} of them, got {scale_factor!r}"
             )
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels
@@ -70,7 +69,7 @@ class Upsampler(nn.Module):
         return self.upsample(x, guide, size)
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
-        """Enlarge checked inputs to ``size``; what a method implements."""
+        """Enlarge checked inputs to ``size``; implemented by each method."""
         raise NotImplementedError
 
     def _check(self, x: Tensor, guide: Tensor | None) -> None:
@@ -84,13 +83,13 @@ class Upsampler(nn.Module):
         if guide is None:
             if self.needs_guide:
                 raise ValueError(
-                    f"{name}: guide is missing; give a map [B, {self.guide_channels}, *size of the output]"
+                    f"{name}: guide is missing; pass a map [B, {self.guide_channels}, *size of the output]"
                 )
             return
-        types_fit = guide.dtype == x.dtype or is_autocast(x.device)  # which makes norms float32
-        if not types_fit or guide.device != x.device:
+        dtypes_fit = guide.dtype == x.dtype or is_autocast(x.device)  # under autocast norms return float32
+        if not dtypes_fit or guide.device != x.device:
             raise TypeError(
-                f"{name}: guide is {guide.dtype} on {guide.device}, x is {x.dtype} on {x.device}; they must agree"
+                f"{name}: guide is {guide.dtype} on {guide.device}, x is {x.dtype} on {x.device}; they must match"
             )
         channels_fit = self.guide_channels is None or guide.shape[1] == self.guide_channels
         if guide.ndim != dims + 2 or guide.shape[0] != x.shape[0] or not channels_fit:

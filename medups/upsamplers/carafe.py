@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from medups.ops import reassemble
 from medups.ops.backend import inference_on_cpu
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import (
+from medups.upsamplers.layers import (
     channels_last,
     conv,
     dividing_groups,
@@ -22,15 +22,15 @@ from medups.upsamplers.parts import (
 
 
 class CARAFE(Upsampler):
-    """Kernels predicted from the deep map alone, one for each output pixel.
+    """Kernels predicted from the deep map alone, one per output pixel.
 
     Args:
         kernel_size: of the reassembly, odd.
-        groups: of channels that have kernels of their own.
+        groups: of channels, each with its own kernels.
         compressed_channels: channels that kernels are predicted from.
 
     Further arguments and errors: see :class:`Upsampler`; scale factors must be whole. At another ratio the
-    kernels of the declared one are read at the nearest place.
+    kernels of the declared one are read at the nearest position.
     """
 
     def __init__(
@@ -60,17 +60,17 @@ class CARAFE(Upsampler):
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         logits = self.encode(channels_last(self.compress(x)))
         if inference_on_cpu(x, logits) and tuple(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)) == size:
-            return Upsampled(self._place_by_place(x, logits, size), guide)
+            return Upsampled(self._by_position(x, logits, size), guide)
         logits = read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))
         return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)
 
-    def _place_by_place(self, x: Tensor, logits: Tensor, size: tuple[int, ...]) -> Tensor:
-        """The same for each place that output pixels have in an input pixel, without shuffling the logits."""
+    def _by_position(self, x: Tensor, logits: Tensor, size: tuple[int, ...]) -> Tensor:
+        """The same for each position of an output pixel within its input pixel, without shuffling the logits."""
         out = x.new_empty(*x.shape[:2], *size)
-        placed = logits.unflatten(1, (self.groups, -1, prod(self.scale)))
-        for number, place in enumerate(product(*map(range, self.scale))):
-            pixels = tuple(slice(first, None, step) for first, step in zip(place, self.scale, strict=True))
-            kernels = placed[:, :, :, number]
+        by_position = logits.unflatten(1, (self.groups, -1, prod(self.scale)))
+        for number, position in enumerate(product(*map(range, self.scale))):
+            pixels = tuple(slice(first, None, step) for first, step in zip(position, self.scale, strict=True))
+            kernels = by_position[:, :, :, number]
             out[(slice(None), slice(None), *pixels)] = reassemble(
                 x, kernels, kernel_size=self.kernel_size, softmax=True
             )

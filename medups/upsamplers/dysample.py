@@ -10,22 +10,22 @@ from torch import Tensor, nn
 
 from medups.ops import sample_offsets
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import conv, dividing_groups, pixel_shuffle, read_nearest, whole_scale
+from medups.upsamplers.layers import conv, dividing_groups, pixel_shuffle, read_nearest, whole_scale
 
 _STATIC_SCOPE = 0.25
 _DYNAMIC_SCOPE = 0.5
 
 
 class DySample(Upsampler):
-    """Each output pixel reads the deep map at a predicted place, linearly between pixels.
+    """Each output pixel reads the deep map at a predicted position, linearly between pixels.
 
     Args:
         style: ``lp`` predicts offsets on the deep map and shuffles them to the output; ``pl`` shuffles first.
-        groups: of channels that have offsets of their own.
-        dynamic_scope: predict how far offsets may reach, too.
+        groups: of channels, each with its own offsets.
+        dynamic_scope: also predict how far offsets may reach.
 
-    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole, and ``pl`` needs channels
-    that their product divides. With zero offsets it is linear interpolation.
+    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole, and ``pl`` needs a
+    number of channels that is a multiple of their product. With zero offsets it is linear interpolation.
     """
 
     def __init__(

@@ -7,16 +7,16 @@ from torch import Tensor, nn
 
 from medups.ops import reassemble
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import add_nearest, channels_last, conv, odd_kernel, read_nearest
+from medups.upsamplers.layers import add_nearest, channels_last, conv, odd_kernel, read_nearest
 
 
 class FADE(Upsampler):
-    """Kernels from guide and deep map together; a gate lets guide features through where detail is wanted.
+    """Kernels from guide and deep map together; a gate admits guide features where detail is needed.
 
     Args:
         kernel_size: odd.
         embed_channels: channels that kernels are predicted from.
-        lite: compress to the taps themselves and encode each on its own; ``embed_channels`` is not used.
+        lite: compress directly to the taps and encode each one separately; ``embed_channels`` is not used.
 
     Further arguments and errors: see :class:`Upsampler`. The gate mixes guide and deep map, so
     ``guide_channels`` must equal ``in_channels``.
@@ -62,7 +62,7 @@ class FADE(Upsampler):
         logits = add_nearest(self._encoded(self.compress_guide(guide)), self._encoded(self.compress(x)))
         gate = torch.sigmoid(read_nearest(self.gate(x), size))
         mixed = reassemble(x, logits[:, None], kernel_size=self.kernel_size, softmax=True)
-        del logits  # memory for what comes
+        del logits  # frees memory
         return Upsampled(torch.lerp(mixed, guide.to(mixed.dtype), gate.to(mixed.dtype)), guide)
 
     def _encoded(self, compressed: Tensor) -> Tensor:

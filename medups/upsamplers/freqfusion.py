@@ -1,6 +1,6 @@
 """FreqFusion: frequency-aware feature fusion (arXiv 2408.12879).
 
-Three parts, each of which can be switched off: an adaptive low-pass filter that smooths the deep map while it is
+Three parts, each optional: an adaptive low-pass filter that smooths the deep map while it is
 upsampled, an adaptive high-pass filter that sharpens the guide, and an offset generator that moves the
 upsampled map's pixels towards similar ones.
 """
@@ -15,10 +15,9 @@ from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.dtypes import wide_dtype
-from medups.ops.grid import CONVS
-from medups.ops.reassemble import Border
+from medups.ops.reassembly import Border
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import (
+from medups.upsamplers.layers import (
     GroupNorm,
     conv,
     dividing_groups,
@@ -39,12 +38,12 @@ class FreqFusion(Upsampler):
         compressed_channels: channels m that kernels and offsets are predicted from.
         lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
         highpass_kernel: odd.
-        low_pass, high_pass, offset_generator: switch the parts. Without the low pass ``x`` is upsampled by
-            nearest pixels, without the high pass the guide comes back untouched.
-        offset_groups: groups of channels that have offsets of their own; divides C.
-        offset_norm: group norm before offsets are predicted; off in the published Mask2Former.
-        offset_init: ``small`` starts with offsets near zero, ``published`` with Xavier weights, which give about
-            one pixel of the deep map.
+        low_pass, high_pass, offset_generator: the parts. Without the low pass ``x`` is upsampled by nearest pixels;
+            without the high pass the guide is returned untouched.
+        offset_groups: groups of channels, each with its own offsets; divides C.
+        offset_norm: group norm before the offsets are predicted; off in the published Mask2Former.
+        offset_init: ``small`` starts with offsets near zero, ``published`` with Xavier weights, which give offsets
+            of about one pixel of the deep map.
         hamming_window: taper the kernels.
         border: what filters read beyond the maps: ``zeros`` as published, ``reflect`` as in the published
             stand-alone file, ``replicate``.
@@ -84,11 +83,7 @@ class FreqFusion(Upsampler):
         self.lowpass_kernel = odd_kernel("FreqFusion", lowpass_kernel, "lowpass_kernel")
         self.highpass_kernel = odd_kernel("FreqFusion", highpass_kernel, "highpass_kernel")
         self.border: Border = border
-        self.lowpass_window: Tensor | None
-        self.highpass_window: Tensor | None
-        for name, size in (("lowpass_window", self.lowpass_kernel), ("highpass_window", self.highpass_kernel)):
-            window = _hamming(spatial_dims, size) if hamming_window else None
-            self.register_buffer(name, window, persistent=False)
+        self.hamming_window = hamming_window
         m = compressed_channels
         self.compress_guide = conv(spatial_dims, guide_channels, m)
         self.compress = conv(spatial_dims, in_channels, m)
@@ -111,10 +106,10 @@ class FreqFusion(Upsampler):
         fine, deep = self.compress_guide(guide), self.compress(x)
         sharpening = None
         if self.highpass is not None:
-            sharpening = self._tapered(self.highpass, fine, self.highpass_window)
+            sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
             fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
         smooth = self._lowpass_logits(fine, deep)
-        # all that is enlarged by the same kernels at once
+        # everything that the same kernels enlarge, at once
         low = x if self.highpass is None else torch.cat([x, self.highpass(deep)], 1)
         enlarged = read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
         up, out_guide = enlarged[:, : x.shape[1]], guide
@@ -126,29 +121,31 @@ class FreqFusion(Upsampler):
         return Upsampled(up, out_guide)
 
     def _lowpass_logits(self, fine: Tensor, deep: Tensor) -> Tensor | None:
-        """Logits of each output pixel's kernel; their deep part is upsampled by their fine part."""
+        """Logits of each output pixel's kernel; the deep part is upsampled by the fine part."""
         if self.lowpass is None:
             return None
-        logits = self._tapered(self.lowpass, fine, self.lowpass_window)
+        logits = self._tapered(self.lowpass, fine, self.lowpass_kernel)
         return logits + self._filter(self.lowpass(deep), logits, self.lowpass_kernel)
 
     def _filter(self, x: Tensor, logits: Tensor, kernel_size: int) -> Tensor:
         return reassemble(x, logits[:, None], kernel_size=kernel_size, border=self.border, softmax=True)
 
-    def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, window: Tensor | None) -> Tensor:
-        """``layer(x)``; with the window its logarithm is added to the bias, which tapers the softmax to come."""
-        if window is None:
-            out: Tensor = layer(x)
-            return out
-        assert layer.bias is not None
-        bias = layer.bias + window.log().to(layer.bias.dtype)
-        return CONVS[self.spatial_dims](x, layer.weight, bias, padding=layer.padding)
+    def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, kernel_size: int) -> Tensor:
+        """``layer(x)``, plus the logarithm of the Hamming window if there is one, which tapers the softmax.
+
+        The window is computed here and is no buffer: one outside the state dict would not survive ``to_empty``.
+        """
+        logits: Tensor = layer(x)
+        if not self.hamming_window:
+            return logits
+        window = _log_hamming(self.spatial_dims, kernel_size, logits)
+        return logits + window.reshape(-1, *[1] * self.spatial_dims)
 
 
 class OffsetGenerator(nn.Module):
     """Moves each pixel of the upsampled map by a predicted offset, in pixels of the deep map.
 
-    Offsets come from the compressed maps and from how like each pixel is to its neighbours, at both resolutions.
+    Offsets come from the compressed maps and from each pixel's similarity to its neighbors, at both resolutions.
     """
 
     def __init__(
@@ -193,19 +190,19 @@ class OffsetGenerator(nn.Module):
 
 
 def _with_similarity(x: Tensor) -> Tensor:
-    """``x`` and the cosine of each pixel with its neighbours, all but itself."""
+    """``x`` and the cosine of each pixel with its neighbors, itself excluded."""
     taps = 3 ** (x.ndim - 2)
-    similar = neighbor_similarity(x, x, kernel_size=3, dilation=_SIMILARITY_DILATION, metric="cosine")
-    return torch.cat([x, similar[:, : taps // 2], similar[:, taps // 2 + 1 :]], 1)
+    cosines = neighbor_similarity(x, x, kernel_size=3, dilation=_SIMILARITY_DILATION, metric="cosine")
+    return torch.cat([x, cosines[:, : taps // 2], cosines[:, taps // 2 + 1 :]], 1)
 
 
-def _hamming(spatial_dims: int, kernel_size: int) -> Tensor:
-    """[kernel_size**d]: product of Hamming windows along the axes."""
-    line = torch.hamming_window(kernel_size, periodic=False, dtype=torch.float64)
-    window = torch.ones(1, dtype=torch.float64)
+def _log_hamming(spatial_dims: int, kernel_size: int, like: Tensor) -> Tensor:
+    """[kernel_size**d]: logarithm of the product of Hamming windows along the axes, on the device of ``like``."""
+    line = torch.hamming_window(kernel_size, periodic=False, dtype=wide_dtype(like.dtype), device=like.device).log()
+    window = torch.zeros_like(line[:1])
     for _ in range(spatial_dims):
-        window = torch.outer(window, line).flatten()
-    return window
+        window = (window[:, None] + line).flatten()
+    return window.to(like.dtype)
 
 
 def _init(layer: nn.Conv2d | nn.Conv3d, xavier: bool) -> None:

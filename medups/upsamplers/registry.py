@@ -11,8 +11,9 @@ from medups.upsamplers.base import Scale, Upsampler
 from medups.upsamplers.carafe import CARAFE
 from medups.upsamplers.dysample import DySample
 from medups.upsamplers.fade import FADE
+from medups.upsamplers.filters import PixelShuffle, TransposedConv
 from medups.upsamplers.freqfusion import FreqFusion
-from medups.upsamplers.plain import Interpolate, PixelShuffle, TransposedConv
+from medups.upsamplers.interpolate import Interpolate
 from medups.upsamplers.resfu import ReSFU
 from medups.upsamplers.sapa import SAPA
 
@@ -31,7 +32,7 @@ _REGISTRY: dict[str, Callable[..., Upsampler]] = {
     "transposed_conv": TransposedConv,
     "pixel_shuffle": PixelShuffle,
 }
-_OTHER_NAMES = {"bilinear": "linear_aligned"}  # as TransUNet's step is called
+_ALIASES = {"bilinear": "linear_aligned"}  # the published name of TransUNet's step
 
 
 def list_upsamplers() -> list[str]:
@@ -40,7 +41,7 @@ def list_upsamplers() -> list[str]:
 
 
 def upsampler_class(name: str) -> type[Upsampler]:
-    """The class behind a name. Raises ValueError for an unknown one."""
+    """The class behind a name. Raises ValueError for an unknown name."""
     entry = _entry(name)
     return entry.func if isinstance(entry, partial) else entry  # type: ignore[return-value]  # partials here wrap classes
 
@@ -54,10 +55,10 @@ def create_upsampler(
     scale_factor: Scale = 2,
     **options: Any,
 ) -> Upsampler:
-    """Make the upsampler ``name`` with its options; ``bilinear`` is another name of ``linear_aligned``.
+    """Create the upsampler ``name`` with its options; ``bilinear`` is an alias of ``linear_aligned``.
 
     Raises:
-        ValueError: an unknown name (the message lists what there is), or an argument outside its range.
+        ValueError: an unknown name (the message lists the known ones), or an argument outside its range.
         TypeError: an option the method does not have.
     """
     return _entry(name)(
@@ -70,9 +71,9 @@ def create_upsampler(
 
 
 def _entry(name: str) -> Callable[..., Upsampler]:
-    name = _OTHER_NAMES.get(name, name)
+    name = _ALIASES.get(name, name)
     if name not in _REGISTRY:
         near = get_close_matches(name, _REGISTRY, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown upsampler {name!r}; there is {', '.join(_REGISTRY)}.{hint}")
+        raise ValueError(f"unknown upsampler {name!r}; known are {', '.join(_REGISTRY)}.{hint}")
     return _REGISTRY[name]

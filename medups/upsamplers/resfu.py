@@ -1,8 +1,8 @@
 """ReSFU: Refreshed Similarity-based Feature Upsampling (arXiv 2407.02283).
 
-The deep map gives the keys, the guide the queries. Queries are aligned with the keys by a guided filter
+The deep map provides the keys, the guide the queries. Queries are aligned with the keys by a guided filter
 (semantic) and with themselves by a Gaussian (detail); a paired central difference convolution turns each
-pair into the logits of a kernel, and the kernels reassemble the deep map at fine-grained neighbours.
+pair into the logits of a kernel, and the kernels reassemble the deep map at fine-grained neighbors.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import guided_filter, neighbor_similarity, reassemble
-from medups.ops.gaussian import gaussian_blur
-from medups.ops.grid import resize_linear, tap_inside
-from medups.ops.group_norm import group_norm_as_resized
-from medups.ops.kernel_logits import block_diagonal, kernel_logits
-from medups.ops.paired_difference import key_neighbourhood
-from medups.ops.reassemble import TapMode, nearest_indices
+from medups.ops.blurring import gaussian_blur
+from medups.ops.grid import nearest_indices, tap_inside
+from medups.ops.kernel_prediction import LogitLayers, kernel_logits
+from medups.ops.kernel_prediction.function import block_diagonal
+from medups.ops.paired_differences import key_neighborhood
+from medups.ops.reassembly import TapMode
+from medups.ops.resized_norms import group_norm_as_resized
+from medups.ops.resizing import resize_linear
 from medups.ops.similarity import Metric
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import GroupNorm, channels_last, conv, odd_kernel
+from medups.upsamplers.layers import GroupNorm, channels_last, conv, odd_kernel
 
 _NORM_GROUPS = 8
 _WIDENING = 4  # hidden channels of a similarity block over its embedding
@@ -52,22 +54,21 @@ class PairedDifference(nn.Module):
             key = norm(key)
         else:
             key = group_norm_as_resized(key, size, norm.num_groups, norm.weight, norm.bias, norm.eps)
-        mix, mix_norm, logits = self.mix, self.mix_norm, self.logits
-        assert mix.bias is not None
-        assert logits.bias is not None
         query = norm(query)
-        return kernel_logits(
-            key_neighbourhood(key, query, self.weight, self.bias, dilation, self.groups),
-            query,
-            block_diagonal(self.weight.flatten(2).sum(2), self.groups),
-            mix.weight.flatten(1),
-            mix.bias,
-            mix_norm.weight,
-            mix_norm.bias,
-            logits.weight.flatten(1),
-            logits.bias,
-            norm_groups=mix_norm.num_groups,
-            eps=mix_norm.eps,
+        around = key_neighborhood(key, query, self.weight, self.bias, dilation, self.groups)
+        return kernel_logits(around, query, self._layers(), norm_groups=self.mix_norm.num_groups, eps=self.mix_norm.eps)
+
+    def _layers(self) -> LogitLayers:
+        assert self.mix.bias is not None
+        assert self.logits.bias is not None
+        return LogitLayers(
+            center=block_diagonal(self.weight.flatten(2).sum(2), self.groups),
+            mix=self.mix.weight.flatten(1),
+            mix_bias=self.mix.bias,
+            norm_weight=self.mix_norm.weight,
+            norm_bias=self.mix_norm.bias,
+            weight=self.logits.weight.flatten(1),
+            bias=self.logits.bias,
         )
 
 
@@ -79,10 +80,10 @@ class ReSFU(Upsampler):
         embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8.
         groups: of the paired difference convolution.
         radius, eps, subsample: of the guided filter, in guide pixels.
-        semantic_alignment: without it queries meet keys unfiltered.
-        detail_alignment: without it queries meet themselves unblurred.
-        similarity: ``paired_difference``, or ``dot`` or ``cosine`` of query and key, which have no parameters.
-        neighbors: ``fine`` taps lie around each output pixel's own place, ``coarse`` ones are the input pixels.
+        semantic_alignment: if off, queries meet keys unfiltered.
+        detail_alignment: if off, queries meet themselves unblurred.
+        similarity: ``paired_difference``; or ``dot`` or ``cosine`` of query and key, which have no parameters.
+        neighbors: ``fine`` taps are around each output pixel's own position, ``coarse`` ones are the input pixels.
 
     Further arguments and errors: see :class:`Upsampler`. The guide is handed back untouched.
     """
@@ -153,7 +154,7 @@ class ReSFU(Upsampler):
             keys = resize_linear(key, n_out, step=self.subsample)
             aligned = guided_filter(query, keys, radius=self.radius, eps=self.eps, subsample=self.subsample)
             logits = self.semantic(key, aligned, step)
-            del keys, aligned  # memory for what comes
+            del keys, aligned  # frees memory
         else:
             logits = self.semantic(key, query, step)
         logits = logits + self.detail(gaussian_blur(query) if self.detail_alignment else query, query, step)
@@ -179,7 +180,7 @@ class InnerProduct(nn.Module):
 
 
 def _input_groups(channels: int) -> int:
-    """32 groups, one a channel where there are fewer, the largest divisor where 32 does not divide."""
+    """32 groups, one per channel if there are fewer, or the largest divisor below if 32 does not divide."""
     return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
 
 

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble
 from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.parts import odd_kernel
+from medups.upsamplers.layers import odd_kernel
 
 
 class SAPA(Upsampler):

@@ -1,4 +1,4 @@
-"""Read a published checkpoint and put it into a module, strictly."""
+"""Read a published checkpoint into a module, strictly."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medups.files import check_archive, file_sha256
-from medups.weights import peers, resfu, swin, transunet, vit
+from medups.io.files import check_archive, file_sha256, user_path
+from medups.weights import name_tables, resfu, swin, transunet, vit
 
 Published = Mapping[str, Tensor]
 
 
 @dataclass(frozen=True)
 class Layout:
-    """How published weights become ours.
+    """How published weights are converted to ours.
 
     Args:
-        adapt: published names and values to ours, for this module; unknown names are kept, for the report.
-        fresh: pattern of our names that such files do not hold.
-        resize: brings the value of one of our names to the module's size.
+        adapt: maps published names and values to ours, for a module; unknown names are kept, for the report.
+        fresh: pattern of our names that such files do not contain.
+        resize: by our name, a function that resizes a value to the module's size.
     """
 
     adapt: Callable[[Published, nn.Module], dict[str, Tensor]]
@@ -41,11 +41,11 @@ class Layout:
 _POSITIONS = {"transformer.positions": vit.resize_positions}
 _LAYOUTS: dict[str, Layout] = {
     "resfu": Layout(resfu.adapt),
-    **{name: Layout(partial(peers.adapt, name)) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
+    **{name: Layout(partial(name_tables.adapt, name)) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
     "transunet": Layout(transunet.adapt, resize=_POSITIONS),
-    "transunet-imagenet21k": Layout(vit.adapt, vit.FRESH, _POSITIONS),
+    "transunet-imagenet21k": Layout(vit.adapt, vit.NOT_IN_ARCHIVE, _POSITIONS),
     "swin-unet": Layout(swin.adapt),
-    "swin-imagenet": Layout(swin.adapt_imagenet, swin.FRESH_FROM_IMAGENET),
+    "swin-imagenet": Layout(swin.adapt_imagenet, swin.NOT_IN_IMAGENET),
 }
 _HEAD = "head"  # of our networks
 _PREFIXES = ("module.", "swin_unet.")
@@ -53,14 +53,19 @@ _UNREADABLE = (
     OSError, EOFError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, TypeError,
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-_DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not decide
+_DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not determine
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What happened to each name; all are the module's, ``unused`` those that the file's would have there.
+    """The outcome for each name, in the module's naming.
 
-    ``sha256`` is that of the file, None where the weights came as a mapping.
+    Args:
+        loaded: copied from the file.
+        fresh: left as initialized.
+        resized: members of ``loaded`` that were resized.
+        unused: names of the file that the module does not have.
+        sha256: checksum of the file; None if the weights were passed as a mapping.
     """
 
     loaded: list[str] = field(default_factory=list)
@@ -74,7 +79,7 @@ class LoadReport:
             f"{len(names)} {what}"
             for what, names in (
                 ("loaded", self.loaded), ("of them resized", self.resized), ("left fresh", self.fresh),
-                ("not used", self.unused),
+                ("unused", self.unused),
             )
         )  # fmt: skip
         return f"{counts}; sha256 {self.sha256}"
@@ -94,91 +99,120 @@ def load_published(
         module: of the architecture the weights are for.
         path_or_mapping: a torch checkpoint (opened with weights_only), an .npz archive, or published names
             mapped to tensors or arrays.
-        layout: whose names these are; see ``medups.weights.load``.
-        strict: every parameter of the module must be found but for those that files of this layout do not
-            hold, and every published one used. Otherwise what is missing or of another shape stays fresh.
-        prefix: only names that begin with it are read, without it: for a module whose weights lie among those of
-            a whole network, such as ``decode_head.freqfusions.0.`` in a checkpoint of mmsegmentation.
+        layout: the naming scheme of the file; see ``medups.weights.load``.
+        strict: require every parameter of the module, except those that files of this layout do not contain, and
+            use of every published one. Otherwise missing ones and those of another shape stay fresh.
+        prefix: read only names that begin with it, and strip it: for a module whose weights are part of a whole
+            network's checkpoint, such as ``decode_head.freqfusions.0.`` in a checkpoint of mmsegmentation.
 
     Returns:
-        What was loaded, left fresh, resized and unused.
+        The outcome for each name.
 
     Raises:
-        ValueError: an unknown layout, a file that is no checkpoint, or weights that do not fit (none at all if
-            not strict); nothing is loaded then, and the message lists the names.
+        ValueError: an unknown layout, a file that is not a checkpoint, or weights that do not fit (if not strict:
+            not even one). Nothing is loaded then, and the message lists the names.
     """
     if layout not in _LAYOUTS:
-        raise ValueError(f"unknown weight layout {layout!r}; there is {', '.join(_LAYOUTS)}")
+        raise ValueError(f"unknown weight layout {layout!r}; known are {', '.join(_LAYOUTS)}")
     rules = _LAYOUTS[layout]
     whole = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
     published = _under(whole, prefix)
-    ours = rules.adapt(published, module)
-    own = module.state_dict()
-    resized = [name for name in rules.resize if name in ours and name in own and ours[name].shape != own[name].shape]
+    adapted = rules.adapt(published, module)
+    expected = module.state_dict()
+    resized = [
+        name
+        for name in rules.resize
+        if name in adapted and name in expected and adapted[name].shape != expected[name].shape
+    ]
     for name in resized:
-        ours[name] = rules.resize[name](ours[name], module)
-    wrong = [name for name in own if name in ours and ours[name].shape != own[name].shape]
-    missing = [name for name in own if name not in ours and not name.endswith(_DERIVED)]
-    expected = [name for name in missing if rules.fresh and re.match(rules.fresh, name)]
-    unused = [name for name in ours if name not in own]
-    loaded = [name for name in own if name in ours and name not in wrong]
-    if (strict and (wrong or unused or len(missing) > len(expected))) or not loaded:
-        problems = [
-            f"{what}: {', '.join(names)}"
-            for what, names in (
-                ("of another shape", [_shapes(name, ours, own) for name in wrong]),
-                ("missing", [name for name in missing if name not in expected]),
-                ("not known", unused),
-            )
-            if names
-        ]
+        adapted[name] = rules.resize[name](adapted[name], module)
+    fit = _compare(adapted, expected, rules)
+    if (strict and not fit.complete) or not fit.loaded:
         raise ValueError(
-            f"weights of layout {layout!r} do not fit {type(module).__name__}; {'; '.join(problems)}. "
-            f"Check the layout and the arguments the network was built with{_offer(wrong, missing, expected, unused)}."
+            f"weights of layout {layout!r} do not fit {type(module).__name__}; {fit.problems(adapted, expected)}. "
+            f"Check the layout and the arguments the network was built with{fit.offer()}."
             f"{_hint(whole, rules, module)}"
         )
-    module.load_state_dict({name: ours[name] for name in loaded}, strict=False)
-    checksum = None
-    if not isinstance(path_or_mapping, Mapping):
-        checksum = file_sha256(path_or_mapping).hex()
-    return LoadReport(loaded=loaded, fresh=missing + wrong, resized=resized, unused=unused, sha256=checksum)
+    module.load_state_dict({name: adapted[name] for name in fit.loaded}, strict=False)
+    checksum = None if isinstance(path_or_mapping, Mapping) else file_sha256(user_path(path_or_mapping)).hex()
+    return LoadReport(fit.loaded, fresh=fit.missing + fit.reshaped, resized=resized, unused=fit.unused, sha256=checksum)
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How adapted weights compare with a module's: names by outcome.
+
+    optional: members of ``missing`` that files of this layout do not contain.
+    """
+
+    loaded: list[str]
+    reshaped: list[str]
+    missing: list[str]
+    optional: list[str]
+    unused: list[str]
+
+    @property
+    def complete(self) -> bool:
+        return not (self.reshaped or self.unused or len(self.missing) > len(self.optional))
+
+    def problems(self, adapted: Published, expected: Published) -> str:
+        """One phrase per kind of misfit."""
+        kinds = (
+            ("of another shape", [_shapes(name, adapted, expected) for name in self.reshaped]),
+            ("missing", [name for name in self.missing if name not in self.optional]),
+            ("unknown", self.unused),
+        )
+        return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds if names)
+
+    def offer(self) -> str:
+        """What strict=False would do, if only the head's number of classes differs."""
+        only_head = all(name.split(".")[0] == _HEAD for name in self.reshaped)
+        if self.unused or len(self.missing) > len(self.optional) or not only_head:
+            return ""
+        names = ", ".join(self.reshaped)
+        return f"; only the number of classes differs: strict=False (weights.strict=false) leaves {names} fresh"
+
+
+def _compare(adapted: Published, expected: Published, rules: Layout) -> _Fit:
+    reshaped = [name for name in expected if name in adapted and adapted[name].shape != expected[name].shape]
+    missing = [name for name in expected if name not in adapted and not name.endswith(_DERIVED)]
+    return _Fit(
+        loaded=[name for name in expected if name in adapted and name not in reshaped],
+        reshaped=reshaped,
+        missing=missing,
+        optional=[name for name in missing if rules.fresh and re.match(rules.fresh, name)],
+        unused=[name for name in adapted if name not in expected],
+    )
 
 
 def _under(published: Published, prefix: str) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
 
 
-def _offer(wrong: list[str], missing: list[str], expected: list[str], unused: list[str]) -> str:
-    """What strict=False would do, where it would lose the head of another number of classes alone."""
-    if unused or len(missing) > len(expected) or not all(name.split(".")[0] == _HEAD for name in wrong):
-        return ""
-    return f"; the number of classes alone differs: strict=False (weights.strict=false) leaves {', '.join(wrong)} fresh"
-
-
 def _hint(published: Published, rules: Layout, module: nn.Module) -> str:
-    """Where in the file such a module's weights lie, if it is not at the top."""
-    wanted = {name for name in module.state_dict() if not name.endswith(_DERIVED)}
-    parts = (name.split(".") for name in published)
-    prefixes = {".".join(words[:end]) + "." for words in parts for end in range(1, len(words))}
-    fitting = sorted(p for p in prefixes if wanted <= rules.adapt(_under(published, p), module).keys())
-    return f" The file holds such weights under {', '.join(fitting)} (give one as prefix)." if fitting else ""
+    """Where in the file the module's weights are, if they are not at the top level."""
+    required = {name for name in module.state_dict() if not name.endswith(_DERIVED)}
+    names = (name.split(".") for name in published)
+    prefixes = {".".join(words[:end]) + "." for words in names for end in range(1, len(words))}
+    fitting = sorted(p for p in prefixes if required <= rules.adapt(_under(published, p), module).keys())
+    return f" The file holds such weights under {', '.join(fitting)} (pass one as prefix)." if fitting else ""
 
 
-def _shapes(name: str, ours: Published, own: Published) -> str:
-    return f"{name}: file {tuple(ours[name].shape)}, module {tuple(own[name].shape)}"
+def _shapes(name: str, adapted: Published, expected: Published) -> str:
+    return f"{name}: file {tuple(adapted[name].shape)}, module {tuple(expected[name].shape)}"
 
 
 def _read(source: str | PathLike[str] | Mapping[str, Any]) -> Mapping[str, Any]:
-    content = source if isinstance(source, Mapping) else _opened(Path(source))
+    content = source if isinstance(source, Mapping) else _opened(user_path(source))
     for key in ("state_dict", "model"):
         if isinstance(content, Mapping) and isinstance(content.get(key), Mapping):
             content = content[key]
     where = "the mapping" if isinstance(source, Mapping) else source
     if not isinstance(content, Mapping):
         raise ValueError(f"{where}: expected names mapped to tensors, found {type(content).__name__}")
-    others = [str(name) for name, value in content.items() if not _is_weight(name, value)]
-    if others:
-        names = ", ".join(others[:8])
+    invalid = [str(name) for name, value in content.items() if not _is_weight(name, value)]
+    if invalid:
+        names = ", ".join(invalid[:8])
         raise ValueError(f"{where}: expected names mapped to tensors, found something else under {names}")
     return content
 
@@ -189,7 +223,7 @@ def _is_weight(name: object, value: object) -> bool:
 
 def _opened(path: Path) -> Any:
     try:
-        if path.suffix == ".npz":  # NumPy checks what it reads
+        if path.suffix == ".npz":  # NumPy verifies checksums itself
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         check_archive(path)

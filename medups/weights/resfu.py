@@ -19,15 +19,15 @@ _BLOCK = {"channel_compressor.1": "mix", "channel_compressor.3": "mix_norm", "ch
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Published names to ours; names nobody knows are kept as they are, for the report."""
+    """Published names to ours; unknown names are kept unchanged, for the report."""
     ours = {}
     for name, value in published.items():
         if name in _DERIVED:
             continue
         head, _, rest = name.partition(".")
         if head.endswith("_scores"):
-            for theirs, mine in _BLOCK.items():
-                rest = rest.replace(theirs, mine)
+            for published_part, our_part in _BLOCK.items():
+                rest = rest.replace(published_part, our_part)
             if rest == "bias":
                 value = value.flatten()
         ours[f"{_NAMES.get(head, head)}.{rest}"] = value

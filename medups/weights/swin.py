@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from torch import Tensor, nn
 
 _DERIVED = r"relative_position_index$|attn_mask$"  # buffers that follow from the architecture
-FRESH_FROM_IMAGENET = r"steps\.\d\.(project|norm|upsampler|fuse\.0)\.|norm_up\.|last\.|head\.|image_guide\."
-"""Ours that a classifier's weights leave as they are."""
+NOT_IN_IMAGENET = r"steps\.\d\.(project|norm|upsampler|fuse\.0)\.|norm_up\.|last\.|head\.|image_guide\."
+"""Our names that a classifier's weights do not cover."""
 _RENAMES = (
     (r"^patch_embed\.proj\.", "patches.0."),
     (r"^patch_embed\.norm\.", "patches.1."),
@@ -28,19 +28,19 @@ _UPSAMPLE = re.compile(r"^layers_up\.(\d)\.upsample\.(\w+)\.")
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Swin-Unet's names to ours; layers that act on a pixel alone are convolutions here."""
-    own = module.state_dict()
-    found = {}
+    """Swin-Unet's names to ours; its linear layers are 1x1 convolutions here."""
+    expected = module.state_dict()
+    adapted = {}
     for name, value in published.items():
         if re.search(_DERIVED, name):
             continue
         renamed = _rename(name)
-        if value.ndim == 2 and own.get(renamed, value).ndim == 4:
+        if value.ndim == 2 and expected.get(renamed, value).ndim == 4:
             if name.endswith("expand.weight"):
                 value = _channels_before_pixels(value, 4 if name.startswith("up.") else 2)
             value = value[:, :, None, None]
-        found[renamed] = value
-    return found
+        adapted[renamed] = value
+    return adapted
 
 
 def adapt_imagenet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
@@ -59,7 +59,7 @@ def _rename(name: str) -> str:
         name = f"steps.{int(upsample[1]) + 1}.{part}.{name[upsample.end() :]}"
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
-    # the first published step up has no blocks: ours count from the next one
+    # the first published step up has no blocks; ours are numbered from the next one
     return re.sub(r"^steps\.(\d)", lambda step: f"steps.{int(step[1]) - 1}", name)
 
 

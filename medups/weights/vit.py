@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-FRESH = r"bridge\.|decoder\.|head\."
-"""Ours that a classifier's weights leave as they are."""
+NOT_IN_ARCHIVE = r"bridge\.|decoder\.|head\."
+"""Our names that a classifier's weights do not cover."""
 _STRIDE = 16  # image pixels from token to token
 _BLOCK = re.compile(r"^Transformer/encoderblock_(\d+)/(.+)/(kernel|bias|scale)$")
 _PARTS = {
@@ -31,21 +31,21 @@ _SINGLE = {
     "gn_root": "encoder.root.1",
     "Transformer/encoder_norm": "transformer.norm",
 }
-_DROPPED = re.compile(r"^(head|pre_logits)/|^cls$")  # the classifier's own
+_DROPPED = re.compile(r"^(head|pre_logits)/|^cls$")  # parts of the classifier
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Google's names and layouts to ours."""
-    found = {}
+    adapted = {}
     for name, value in published.items():
         if _DROPPED.match(name):
             continue
         if name == "Transformer/posembed_input/pos_embedding":
-            found["transformer.positions"] = value[:, 1:]  # without the class token's
+            adapted["transformer.positions"] = value[:, 1:]  # without the class token's
             continue
         renamed = _rename(name)
-        found[renamed] = _turned(value, renamed)
-    return found
+        adapted[renamed] = _reordered(value, renamed)
+    return adapted
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
@@ -74,15 +74,15 @@ def _leaf(name: str) -> str:
     return "bias" if name == "bias" else "weight"
 
 
-def _turned(value: Tensor, name: str) -> Tensor:
-    """Input axes first there, output axes first here."""
+def _reordered(value: Tensor, name: str) -> Tensor:
+    """Google's arrays have input axes first, ours output axes first."""
     if ".attention." in name and value.ndim == 3:
         value = value.flatten(0, 1) if name.endswith("out.weight") else value.flatten(1)
         return value.t()
     if ".attention." in name:
         return value.flatten()
     if value.ndim == 4 and value.shape[:3] == torch.Size((1, 1, 1)):
-        return value.flatten()  # a group norm's
+        return value.flatten()  # from a group norm
     if value.ndim == 4:
         return value.permute(3, 2, 0, 1)
     return value.t() if value.ndim == 2 else value

@@ -1,4 +1,4 @@
-"""Give another network's decoder the library's upsamplers, in place."""
+"""Replacing the upsampling of other networks, in place."""
 
 from medups.networks.swap.report import Kept, Swapped, SwapReport
 from medups.networks.swap.swap import swap_upsampling, with_upsampler

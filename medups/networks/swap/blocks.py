@@ -1,4 +1,4 @@
-"""Blocks that hold both the deep map and its skip, and transposed convolutions on their own."""
+"""Blocks that hold both the deep map and its skip, and single transposed convolutions."""
 
 from __future__ import annotations
 
@@ -17,14 +17,24 @@ from torch import Tensor, nn
 
 from medups.networks.guided_step import GuidedStep, ProjectedGuide
 from medups.networks.swap.report import Kept
-from medups.networks.swap.site import TRANSPOSED, Placement, Site, convs, describe, projection, renames
+from medups.networks.swap.site import (
+    TRANSPOSED,
+    Placement,
+    Site,
+    WrappedStepError,
+    convs,
+    describe,
+    projection,
+    renames,
+    unwrapped,
+)
 from medups.upsamplers.base import Upsampler
 
-_CHAINS = (BasicUNet, UNetDecoder)  # each of their UpCats gets what the one before it made
+_CHAINS = (BasicUNet, UNetDecoder)  # each of their UpCats reads the output of the previous one
 
 
 class NestedStep(nn.Module):
-    """A step whose deep map its own submodule makes of the skip: ``step(submodule(x), x)``."""
+    """A step whose own submodule computes the deep map from the skip: ``step(submodule(x), x)``."""
 
     def __init__(self, submodule: nn.Module, step: GuidedStep) -> None:
         super().__init__()
@@ -37,7 +47,7 @@ class NestedStep(nn.Module):
 
 
 class AttentionJoin(nn.Module):
-    """The skip weighted by attention, then the upsampled map."""
+    """Concatenates the skip, weighted by attention, and the upsampled map."""
 
     def __init__(self, attention: nn.Module) -> None:
         super().__init__()
@@ -48,88 +58,98 @@ class AttentionJoin(nn.Module):
 
 
 def find_blocks(net: nn.Module) -> Iterator[Site | Kept]:
-    """Every known block below ``net``, those of an earlier swap and of this library's own networks too."""
-    chains = ([part for part in net.modules() if type(part) is UpCat] for net in net.modules() if type(net) in _CHAINS)
-    before = {block: convs(former)[-1].out_channels for chain in chains for former, block in pairwise(chain)}
+    """Every known block below ``net``, including those of an earlier swap and of this library's networks."""
+    chains = (
+        [part for part in owner.modules() if type(part) is UpCat] for owner in net.modules() if type(owner) in _CHAINS
+    )
+    widths = {block: convs(previous)[-1].out_channels for chain in chains for previous, block in pairwise(chain)}
     for path, module in net.named_modules():
         if isinstance(module, GuidedStep):
-            yield from own_step(path, module)
+            yield from guided_step(path, module)
         elif module is net and type(module) in (UpCat, UnetUpBlock, UnetrUpBlock, AttentionLayer):
-            yield Kept("the network", describe(module), "it is the block itself; give the network it is part of")
-        elif type(module) is UpCat:
-            yield _upcat(net, path, module, before.get(module))
-        elif type(module) in (UnetUpBlock, UnetrUpBlock):
-            yield _transposed_and_skip(net, path, module)
-        elif type(module) is AttentionLayer:
-            yield _attention(net, path, module)
+            yield Kept("the network", describe(module), "it is the block itself; pass the network that contains it")
+        elif type(module) in _FINDERS:
+            try:
+                yield _FINDERS[type(module)](net, path, module, widths.get(module))
+            except WrappedStepError as error:
+                yield Kept(path, describe(module), str(error))
 
 
 def find_transposed(net: nn.Module) -> Iterator[Site | Kept]:
-    """Transposed convolutions that enlarge by a whole ratio; for upsamplers that need no guide."""
+    """Transposed convolutions that enlarge by a whole ratio, for upsamplers that need no guide."""
     for path, module in net.named_modules():
         if isinstance(module, TRANSPOSED) and max(module.stride) > 1 and module is not net:
-            yield _alone(net, path, module)
+            yield _single(net, path, module)
 
 
-def _upcat(net: nn.Module, path: str, block: Any, before: int | None) -> Site | Kept:
-    """``before``: channels that the block gets, for interpolation that does not tell."""
+def _upcat(net: nn.Module, path: str, block: Any, width: int | None) -> Site | Kept:
+    """``width``: channels of the block's input, which interpolation does not reveal."""
     first = convs(block.convs)[0]
     dims = len(first.kernel_size)
     parts: dict[str, Any] = dict(block.upsample.named_children())
     if "deconv" in parts:
-        old, gone = "deconv", parts["deconv"]
-        channels, ratio, own = gone.out_channels, gone.stride, None
+        name, replaced = "deconv", unwrapped(parts["deconv"])
+        channels, ratio, preconv = replaced.out_channels, replaced.stride, None
     elif "upsample_non_trainable" in parts:
-        old, own = "upsample_non_trainable", parts.get("preconv", nn.Identity())
-        gone, before_it = parts[old], convs(own)
-        channels, ratio = before_it[-1].out_channels if before_it else before, gone.scale_factor
+        name, preconv = "upsample_non_trainable", parts.get("preconv", nn.Identity())
+        replaced, preconvs = parts[name], convs(preconv)
+        channels, ratio = preconvs[-1].out_channels if preconvs else width, replaced.scale_factor
     else:
-        return Kept(f"{path}.upsample", "pixel shuffle", "its convolution makes the enlarged map by itself")
+        return Kept(f"{path}.upsample", "pixel shuffle", "its convolution computes the enlarged map itself")
     if channels is None:
-        return Kept(f"{path}.upsample", "interpolation", "the channels of its map cannot be told")
+        return Kept(f"{path}.upsample", "interpolation", "the number of channels of its map is unknown")
     skip = first.in_channels - channels
 
     def place(upsampler: nn.Module) -> Placement:
-        project = projection(dims, gone.in_channels, channels) if own is None else own
+        project = projection(dims, replaced.in_channels, channels) if preconv is None else preconv
         step = GuidedStep(upsampler, block.convs, project=project, join="guide_first")
         renames(step, {"convs.": "fuse.", "upsample.preconv.": "project."})
-        return Placement((project,) if own is None else (), partial(_put, net, block, step))
+        return Placement((project,) if preconv is None else (), partial(_replace, net, block, step))
 
-    return Site(f"{path}.upsample.{old}", gone, dims, tuple(ratio), channels, skip or None, place)
+    return Site(f"{path}.upsample.{name}", replaced, dims, tuple(ratio), channels, skip or None, place)
 
 
-def _transposed_and_skip(net: nn.Module, path: str, block: Any) -> Site | Kept:
-    old = block.transp_conv.conv
+def _transposed_and_skip(net: nn.Module, path: str, block: Any, _: int | None) -> Site | Kept:
+    old = unwrapped(block.transp_conv.conv)
     dims, channels = len(old.kernel_size), old.out_channels
 
     def place(upsampler: nn.Module) -> Placement:
         project = projection(dims, old.in_channels, channels)
         step = GuidedStep(upsampler, block.conv_block, project=project)
         renames(step, {"conv_block.": "fuse."})
-        return Placement((project,), partial(_put, net, block, step))
+        return Placement((project,), partial(_replace, net, block, step))
 
     return Site(f"{path}.transp_conv", block.transp_conv, dims, tuple(old.stride), channels, channels, place)
 
 
-def _attention(net: nn.Module, path: str, block: Any) -> Site | Kept:
+def _attention(net: nn.Module, path: str, block: Any, _: int | None) -> Site | Kept:
     up = block.upconv.up
-    dims, channels = len(up.conv.kernel_size), up.conv.out_channels
+    conv = unwrapped(up.conv)
+    dims, channels = len(conv.kernel_size), conv.out_channels
 
     def place(upsampler: nn.Module) -> Placement:
-        project = projection(dims, up.conv.in_channels, channels)
+        project = projection(dims, conv.in_channels, channels)
         join = AttentionJoin(block.attention)
         step = NestedStep(block.submodule, GuidedStep(upsampler, block.merge, project=project, norm=up.adn, join=join))
         renames(
             step,
             {"attention.": "step.join.attention.", "merge.": "step.fuse.", "upconv.up.adn.": "step.norm."},
         )
-        return Placement((project,), partial(_put, net, block, step))
+        return Placement((project,), partial(_replace, net, block, step))
 
-    return Site(f"{path}.upconv.up.conv", up.conv, dims, tuple(up.conv.stride), channels, channels, place)
+    return Site(f"{path}.upconv.up.conv", conv, dims, tuple(conv.stride), channels, channels, place)
 
 
-def own_step(path: str, step: GuidedStep) -> Iterator[Site]:
-    """The upsampler of a guided step at ``path``, where it is one of the library's."""
+_FINDERS = {
+    UpCat: _upcat,
+    UnetUpBlock: _transposed_and_skip,
+    UnetrUpBlock: _transposed_and_skip,
+    AttentionLayer: _attention,
+}
+
+
+def guided_step(path: str, step: GuidedStep) -> Iterator[Site]:
+    """The upsampler of a guided step at ``path``, if it is one of the library's."""
     old = step.upsampler.upsampler if isinstance(step.upsampler, ProjectedGuide) else step.upsampler
     if not isinstance(old, Upsampler):
         return
@@ -144,21 +164,21 @@ def own_step(path: str, step: GuidedStep) -> Iterator[Site]:
     yield Site(path, step.upsampler, old.spatial_dims, tuple(old.scale_factor), old.in_channels, guide, place)
 
 
-def _alone(net: nn.Module, path: str, module: Any) -> Site | Kept:
-    grown = zip(module.kernel_size, module.stride, module.padding, module.output_padding, module.dilation, strict=True)
-    if any(d * (k - 1) + 1 - s - 2 * p + o for k, s, p, o, d in grown):
+def _single(net: nn.Module, path: str, module: Any) -> Site | Kept:
+    sizes = zip(module.kernel_size, module.stride, module.padding, module.output_padding, module.dilation, strict=True)
+    if any(d * (k - 1) + 1 - s - 2 * p + o for k, s, p, o, d in sizes):
         return Kept(path, "transposed convolution", "it does not enlarge by a whole ratio")
     dims = len(module.kernel_size)
 
     def place(upsampler: nn.Module) -> Placement:
         project = projection(dims, module.in_channels, module.out_channels)
-        return Placement((project,), partial(_put, net, module, GuidedStep(upsampler, project=project)))
+        return Placement((project,), partial(_replace, net, module, GuidedStep(upsampler, project=project)))
 
     return Site(path, module, dims, tuple(module.stride), module.out_channels, None, place)
 
 
-def _put(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
-    """Wherever ``old`` stands: DynUNet lists its blocks once more than it runs them."""
+def _replace(net: nn.Module, old: nn.Module, new: nn.Module) -> None:
+    """Replace ``old`` everywhere it is registered: DynUNet registers its blocks twice."""
     for parent in list(net.modules()):
         for name, child in list(parent.named_children()):
             if child is old:

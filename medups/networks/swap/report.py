@@ -1,4 +1,4 @@
-"""What a swap changed and what it left."""
+"""What a swap replaced, and what it kept."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True)
 class Swapped:
-    """A step that was given an upsampler. Parameters are those of what went and of what came in its place."""
+    """A step with a new upsampler. Parameter counts are those of the replaced modules and of the new ones."""
 
     path: str
     old: str
@@ -27,7 +27,7 @@ class Swapped:
 
 @dataclass(frozen=True)
 class Kept:
-    """A step that upsamples as it did, and why."""
+    """A step that was not changed, and why."""
 
     path: str
     old: str
@@ -39,7 +39,7 @@ class Kept:
 
 @dataclass(frozen=True)
 class SwapReport:
-    """All upsampling steps that were found; ``print`` gives a line for each."""
+    """All upsampling steps that were found; ``print`` shows one line for each."""
 
     swapped: list[Swapped] = field(default_factory=list)
     kept: list[Kept] = field(default_factory=list)

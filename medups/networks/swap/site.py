@@ -1,4 +1,4 @@
-"""A place in a network where an upsampler can go, and what putting it there takes."""
+"""A step in a network that can take an upsampler, and the change that puts one there."""
 
 from __future__ import annotations
 
@@ -9,16 +9,41 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
-from medups.upsamplers.parts import conv
+from medups.upsamplers.layers import conv
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
 
 
+class WrappedStepError(Exception):
+    """A step's convolution is inside a wrapper, such as a LoRA adapter, that hides its sizes."""
+
+    def __init__(self, module: object) -> None:
+        super().__init__(
+            f"its convolution is wrapped in {type(module).__name__}; merge or remove the wrapper, swap, and wrap again"
+        )
+
+
+def unwrapped(module: Any) -> Any:
+    """``module`` if it is a convolution, parametrized or not. Raises WrappedStepError for anything else."""
+    if isinstance(module, (*TRANSPOSED, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
+        return module
+    raise WrappedStepError(module)
+
+
+def set_class(module: nn.Module, guided: type[nn.Module]) -> None:
+    """Give ``module`` the forward pass of ``guided``, which passes skips on to the steps.
+
+    The class is assigned in place because the user holds a reference to ``module``, and because its parameters, hooks
+    and position in the network must stay; a new module would lose all of these.
+    """
+    module.__class__ = guided
+
+
 class Placement(NamedTuple):
-    """Modules with parameters of their own beside the upsampler, and the deed."""
+    """New modules beside the upsampler, and the function that installs everything."""
 
     new: tuple[nn.Module, ...]
-    put: Callable[[], None]
+    install: Callable[[], None]
 
 
 @dataclass(frozen=True)
@@ -26,16 +51,16 @@ class Site:
     """An upsampling step.
 
     Args:
-        path: of what upsamples now.
-        gone: what will no longer be used.
-        channels: of the map as it is upsampled.
-        guide_channels: None where there is no map to be guided by.
-        place: from the upsampler to how it is put there.
-        image_guide: the guide has to be made of the image, which is done only for upsamplers that need one.
+        path: of the module that upsamples now.
+        replaced: the module that will no longer be used.
+        channels: of the map that is upsampled.
+        guide_channels: None if there is no map to guide the step.
+        place: from the new upsampler to its placement.
+        image_guide: the guide must be computed from the image, which is done only for upsamplers that need one.
     """
 
     path: str
-    gone: nn.Module
+    replaced: nn.Module
     spatial_dims: int
     ratio: tuple[float, ...]
     channels: int
@@ -45,11 +70,11 @@ class Site:
 
     @property
     def old(self) -> str:
-        return describe(self.gone)
+        return describe(self.replaced)
 
 
 def describe(module: nn.Module) -> str:
-    """What upsamples in ``module``, in words."""
+    """The kind of upsampling in ``module``, in words."""
     for part in module.modules():
         if isinstance(part, TRANSPOSED):
             return "transposed convolution"
@@ -61,17 +86,17 @@ def describe(module: nn.Module) -> str:
 
 
 def convs(module: nn.Module) -> list[Any]:
-    """Its convolutions in the order they were registered: the last one makes the channels that a block hands on."""
+    """The convolutions of ``module`` in registration order; the last one sets the channels that a block returns."""
     return [part for part in module.modules() if isinstance(part, nn.Conv1d | nn.Conv2d | nn.Conv3d)]
 
 
 def projection(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:
-    """1x1 convolution, or nothing where the channels agree."""
+    """1x1 convolution, or the identity if the channels match."""
     return nn.Identity() if in_channels == out_channels else conv(spatial_dims, in_channels, out_channels)
 
 
 def renames(module: nn.Module, names: Mapping[str, str]) -> nn.Module:
-    """Have ``module`` load weights that were saved under the old names of its parts, given as prefixes."""
+    """Let ``module`` load weights saved under old names of its parts, given as prefixes."""
     module.register_load_state_dict_pre_hook(partial(_rename, names=dict(names)))
     return module
 

@@ -1,4 +1,4 @@
-"""One line that swaps the upsampling of a network."""
+"""Swapping the upsampling of a network."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from medups.networks.swap.nets import find_nets
 from medups.networks.swap.report import Kept, Swapped, SwapReport
 from medups.networks.swap.site import Placement, Site, describe
 from medups.upsamplers import upsampler_class
-from medups.upsamplers.parts import CONVS
+from medups.upsamplers.layers import CONV_CLASSES
 
 _KNOWN = (
     "UpCat (BasicUNet, FlexibleUNet), UnetUpBlock (DynUNet), UnetrUpBlock (UNETR, SwinUNETR), AttentionLayer "
@@ -28,95 +28,95 @@ _KNOWN = (
 def swap_upsampling(
     net: nn.Module, upsampler: str, *, only: str | Sequence[str] | None = None, dry_run: bool = False, **options: Any
 ) -> SwapReport:
-    """Have ``net`` upsample by ``upsampler``, in place, guided by its skips wherever it has them.
+    """Make ``net`` upsample by ``upsampler``, in place, guided by its skips wherever it has them.
 
     Args:
-        net: any network; see the report for what was found in it. Before or after its weights are loaded: what
-            stays keeps its weights, and a checkpoint of the net as it was loads with ``strict=False``.
+        net: any network, before or after its weights are loaded: remaining layers keep their weights, and a
+            checkpoint of the original network loads with ``strict=False``.
         upsampler: any name of ``list_upsamplers()``.
-        only: patterns of paths, as in ``"decoder*"``; other steps keep what they had.
-        dry_run: report what would be done, and change nothing.
+        only: patterns of paths such as ``"decoder*"``; other steps are kept.
+        dry_run: report what would change, without changing anything.
         options: further arguments of the upsampler.
 
     Returns:
-        Every upsampling step: what it was given, or why it was kept. Interpolation that a network's own code calls
-        as a function cannot be seen, unless the network is a known one. New layers are initialised as their
-        methods say, on the net's device and in its dtype.
+        Every upsampling step: its new upsampler, or why it was kept. Interpolation that a network's own code calls
+        as a function is invisible, except in known networks. New layers get the initialization of their methods, the
+        net's device and its dtype.
 
     Raises:
-        ValueError: nothing to replace (the message lists the blocks that are known), an unknown upsampler, or an
-            option that does not fit a step (the message names the step).
+        ValueError: nothing to replace (the message lists the known blocks), an unknown upsampler, or an option that
+            does not fit a step (the message names the step).
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"swap_upsampling: expected a network, got {type(net).__name__}")
     needs_guide = upsampler_class(upsampler).needs_guide
     patterns = [only] if isinstance(only, str) else only
-    report, deeds = SwapReport(), []
+    report, installs = SwapReport(), []
     with torch.random.fork_rng(devices=[]) if dry_run else nullcontext():
-        for found in _find(net, needs_guide):
-            if isinstance(found, Site) and patterns is not None and not _matches(found.path, patterns):
-                found = Kept(found.path, found.old, "its path is not among those asked for")
-            if isinstance(found, Kept):
-                report.kept.append(found)
+        for step in _find(net, needs_guide):
+            if isinstance(step, Site) and patterns is not None and not _matches(step.path, patterns):
+                step = Kept(step.path, step.old, "its path matches none of the patterns")
+            if isinstance(step, Kept):
+                report.kept.append(step)
                 continue
-            placement, swapped = _prepare(found, net, upsampler, options)
+            placement, swapped = _build_step(step, net, upsampler, options)
             report.swapped.append(swapped)
-            deeds.append(placement.put)
+            installs.append(placement.install)
     if not report.swapped:
-        reasons = "".join(f"\n  {kept}" for kept in report.kept) or " nothing that upsamples was found."
+        reasons = "".join(f"\n  {kept}" for kept in report.kept) or " no upsampling was found."
         raise ValueError(
             f"swap_upsampling: nothing to replace by {upsampler!r} in {type(net).__name__}:{reasons}\n"
-            f"Known are {_KNOWN}."
+            f"Known blocks: {_KNOWN}."
         )
     if not dry_run:
         before = set(net.modules())
-        for put in deeds:
-            put()
-        _drop_idle_stems(net)
+        for install in installs:
+            install()
+        _drop_unused_stems(net)
         for module in set(net.modules()) - before:
             module.training = net.training
     return report
 
 
 def with_upsampler(network: nn.Module, upsampler: str, options: Mapping[str, Any] | None = None) -> nn.Module:
-    """``network`` after :func:`swap_upsampling`: for configurations."""
+    """``network`` after :func:`swap_upsampling`, for configurations."""
     swap_upsampling(network, upsampler, **(options or {}))
     return network
 
 
 def _find(net: nn.Module, needs_guide: bool) -> Iterator[Site | Kept]:
-    """Guided steps first; then what else upsamples and is not part of one."""
+    """Guided steps first, then other upsampling that is not part of one."""
     known: list[str] = [path for path, module in net.named_modules() if isinstance(module, GuidedStep)]
 
     def is_known(path: str) -> bool:
-        return any(path == one or path.startswith(f"{one}.") for one in known)
+        return any(path == prefix or path.startswith(f"{prefix}.") for prefix in known)
 
-    def guidable(found: Site | Kept) -> Site | Kept:
-        if not isinstance(found, Site):
-            return found
-        if found.spatial_dims not in CONVS:
-            return Kept(found.path, found.old, f"upsamplers have 2 or 3 spatial axes, it has {found.spatial_dims}")
-        if needs_guide and found.guide_channels is None:
-            return Kept(found.path, found.old, "no skip beside it to be guided by")
-        return found
+    def usable(step: Site | Kept) -> Site | Kept:
+        if not isinstance(step, Site):
+            return step
+        if step.spatial_dims not in CONV_CLASSES:
+            return Kept(step.path, step.old, f"upsamplers have 2 or 3 spatial axes, it has {step.spatial_dims}")
+        if needs_guide and step.guide_channels is None:
+            return Kept(step.path, step.old, "it has no skip to guide it")
+        return step
 
     paths: set[str] = set()
-    for found in (*find_nets(net), *find_blocks(net)):
-        if found.path in paths:  # a network may know more of a step than the step itself
+    for step in (*find_nets(net), *find_blocks(net)):
+        if step.path in paths:  # a network's finder may know more about a step than the step's own
             continue
-        paths.add(found.path)
-        known.append(found.path)
-        yield guidable(found)
-    for found in find_transposed(net):
-        if not is_known(found.path):
-            known.append(found.path)
-            yield guidable(found)
+        paths.add(step.path)
+        known.append(step.path)
+        yield usable(step)
+    for step in find_transposed(net):
+        if not is_known(step.path):
+            known.append(step.path)
+            yield usable(step)
     for path, module in net.named_modules():
         if isinstance(module, nn.Upsample | nn.PixelShuffle) and not is_known(path):
-            yield Kept(path, describe(module), "it tells neither its channels nor a skip")
+            yield Kept(path, describe(module), "its channels and skip are unknown")
 
 
-def _prepare(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, Any]) -> tuple[Placement, Swapped]:
+def _build_step(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, Any]) -> tuple[Placement, Swapped]:
     unguided = site.image_guide and not upsampler_class(upsampler).needs_guide
     guide_channels = None if unguided else site.guide_channels
     try:
@@ -134,14 +134,14 @@ def _prepare(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, A
         ratio=site.ratio,
         channels=site.channels,
         guide_channels=guide_channels,
-        old_parameters=_count((site.gone,)),
+        old_parameters=_count((site.replaced,)),
         new_parameters=_count((new, *placement.new)),
     )
     return placement, swapped
 
 
-def _drop_idle_stems(net: nn.Module) -> None:
-    """What makes a guide of the image in this library's networks goes where no step without a skip reads it."""
+def _drop_unused_stems(net: nn.Module) -> None:
+    """Remove the image stem of this library's networks if no step without a skip reads a guide."""
     owners: list[Any] = list(net.modules())
     for module in owners:
         if getattr(module, "image_guide", None) is not None:

@@ -1,0 +1,48 @@
+"""Score masks against labels: Dice and HD95 of every organ, as a table, files and pictures."""
+
+from __future__ import annotations
+
+import argparse
+
+from medups.cli.terminal import Terminal
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """The arguments of the command."""
+    parser.add_argument("--pred", required=True, metavar="FILE|FOLDER")
+    parser.add_argument("--label", required=True, metavar="FILE|FOLDER")
+    parser.add_argument("--image", metavar="FILE|FOLDER", help="the scans, for the pictures")
+    parser.add_argument("--pred-labels", metavar="SET", help="default: the .labels.json beside each mask")
+    parser.add_argument("--label-labels", metavar="SET", help="default: the .labels.json beside each mask")
+    parser.add_argument(
+        "--organs", metavar="SET", help="a label set, or names separated by commas; default: all in both"
+    )
+    parser.add_argument("--protocol", choices=("synapse", "physical"), default="physical")
+    parser.add_argument("--output", required=True, metavar="FOLDER")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the command."""
+    from medups.report.tables import print_summary
+    from medups.workflows.evaluate import evaluate
+
+    with Terminal().live() as terminal:
+        result = evaluate(
+            options.pred,
+            options.label,
+            image=options.image,
+            pred_labels=options.pred_labels,
+            label_labels=options.label_labels,
+            organs=options.organs,
+            protocol=options.protocol,
+            output=options.output,
+            progress=terminal,
+        )
+        if result.not_compared:
+            terminal.log(f"organs not compared: {', '.join(result.not_compared)}")
+        if result.unused_labels:
+            count = len(result.unused_labels)
+            terminal.log(f"{count} labels without a prediction were left out: {', '.join(result.unused_labels)}")
+        print_summary(result.evaluation.summary(), terminal.console)
+        cases = len(result.evaluation.cases)
+        terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and {cases} pictures in overlays")

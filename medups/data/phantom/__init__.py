@@ -1,0 +1,5 @@
+"""Synthetic CT scans with labels, for trials and tests without patients."""
+
+from medups.data.phantom.scan import make_phantom, write_phantoms
+
+__all__ = ["make_phantom", "write_phantoms"]

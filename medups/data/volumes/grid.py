@@ -1,0 +1,85 @@
+"""The canonical orientation of all scans, and the way back to each scan's own grid."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from nibabel import orientations
+from nibabel.affines import voxel_sizes
+from numpy.typing import NDArray
+
+from medups.data.volumes.volume import Volume
+from medups.errors import InputError
+
+# Axes run toward the head, the back and the patient's left: [slice, row, column] as a radiologist sees a slice.
+ORIENTATION = "SPL"
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The change from a file's axes to the canonical ones, and back."""
+
+    shape: tuple[int, int, int]
+    affine: NDArray[np.float64]
+    orientation: str = ORIENTATION
+
+    @property
+    def _to_canonical(self) -> NDArray[np.float64]:
+        return orientations.ornt_transform(orientations.io_orientation(self.affine), self._canonical)
+
+    @property
+    def _canonical(self) -> NDArray[np.float64]:
+        return orientations.axcodes2ornt(tuple(self.orientation))
+
+    @property
+    def spacing(self) -> tuple[float, float, float]:
+        """Millimeters between voxels along the canonical axes."""
+        canonical_affine = self.affine @ orientations.inv_ornt_aff(self._to_canonical, self.shape)
+        first, second, third = np.linalg.norm(canonical_affine[:3, :3], axis=0).tolist()
+        return first, second, third
+
+    def to_canonical(self, data: NDArray[Any]) -> NDArray[Any]:
+        """``data`` with its axes in canonical order and direction."""
+        return np.ascontiguousarray(orientations.apply_orientation(data, self._to_canonical))
+
+    def to_file(self, data: NDArray[Any]) -> NDArray[Any]:
+        """The inverse of :meth:`to_canonical`."""
+        back = orientations.ornt_transform(self._canonical, orientations.io_orientation(self.affine))
+        return np.ascontiguousarray(orientations.apply_orientation(data, back))
+
+
+def same_grid(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    """Do two affines place every corner of a volume within a tenth of a voxel of each other?"""
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
+    corners = np.vstack([corners, np.ones(corners.shape[1])])
+    distances = np.abs((first - second) @ corners)[:3]
+    return bool(distances.max() <= 0.1 * voxel_sizes(first).min())
+
+
+def on_grid_of(mask: Volume, image: Volume) -> Volume:
+    """``mask`` with its axes in the order and direction of ``image``'s. No voxel is resampled.
+
+    Raises:
+        InputError: the voxels of the two do not coincide.
+    """
+    current, goal = (orientations.io_orientation(volume.affine) for volume in (mask, image))
+    change = orientations.ornt_transform(current, goal)
+    data = orientations.apply_orientation(mask.data, change)
+    affine = mask.affine @ orientations.inv_ornt_aff(change, mask.data.shape)
+    if data.shape != image.data.shape:
+        raise InputError(
+            f"{mask.source}: shape {mask.data.shape} differs from {image.data.shape} of {image.source}; "
+            "resample both to one grid"
+        )
+    if not same_grid(affine, image.affine, image.data.shape):
+        raise InputError(
+            f"{mask.source}: its affine places voxels elsewhere than {image.source}: found {_rows(mask.affine)}, "
+            f"expected {_rows(image.affine)}; resample both to one grid"
+        )
+    return replace(mask, data=np.ascontiguousarray(data), affine=image.affine)
+
+
+def _rows(affine: NDArray[np.float64]) -> str:
+    return str(affine[:3].round(3).tolist())

@@ -1,0 +1,54 @@
+"""Scans and label masks from files, checked before any work."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from medups.data.labels import LabelSet
+from medups.data.volumes.dicom import read_dicom
+from medups.data.volumes.nifti import read_nifti
+from medups.data.volumes.transunet import is_preprocessed, read_preprocessed
+from medups.data.volumes.volume import Volume
+from medups.errors import InputError
+
+
+def read_scan(path: Path) -> Volume:
+    """A scan that :func:`~medups.data.volumes.find.find_scans` lists, as float32 intensities.
+
+    Raises:
+        InputError: what the file readers raise, a voxel that is not finite, or an image of a single value.
+    """
+    return checked_scan(read_dicom(path) if path.is_dir() else _read(path, "image"))
+
+
+def checked_scan(volume: Volume) -> Volume:
+    """``volume`` as float32. Raises InputError for values that are not finite, or all the same."""
+    data = np.asarray(volume.data, dtype=np.float32)
+    if not np.isfinite(data).all():
+        count = int((~np.isfinite(data)).sum())
+        raise InputError(f"{volume.source}: {count} voxels are not finite numbers; repair the image")
+    if data.min() == data.max():
+        raise InputError(f"{volume.source}: all voxels have the value {data.flat[0]:g}; this is not a scan")
+    return replace(volume, data=data)
+
+
+def read_labels(path: Path, labels: LabelSet) -> Volume:
+    """A label mask as int32 ids of ``labels``; whole numbers stored as floats are accepted.
+
+    Raises:
+        InputError: what the file readers raise, values that are not whole, or ids outside the set.
+    """
+    volume = _read(path, "label")
+    data = np.asarray(volume.data)
+    ids = np.asarray(np.rint(data), dtype=np.int32) if np.isfinite(data).all() else None
+    if ids is None or (data.dtype.kind == "f" and np.abs(data - ids).max() > 1e-3):
+        raise InputError(f"{path}: a label mask must hold whole numbers, found fractions (an interpolated mask?)")
+    labels.check_ids(ids, str(path))
+    return replace(volume, data=ids)
+
+
+def _read(path: Path, key: str) -> Volume:
+    return read_preprocessed(path, key) if is_preprocessed(path) else read_nifti(path)

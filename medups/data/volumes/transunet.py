@@ -1,0 +1,75 @@
+"""Volumes written by TransUNet's published preprocessing, converted back to Hounsfield units."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.data.volumes.volume import Volume
+from medups.errors import InputError
+
+_WINDOW_HU = (-125.0, 275.0)
+# Arrays [z, x, -y] of scans with axes left, forward, up: their axes run up, left and back. The spacing was dropped.
+_AFFINE = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
+
+
+def is_preprocessed(path: Path) -> bool:
+    """A volume (``case0001.npy.h5``) or a pattern of slices (``case0005_slice*.npz``)?"""
+    return path.name.endswith((".h5", "_slice*.npz"))
+
+
+def files_of(path: Path) -> list[Path]:
+    """The files behind a case's path: itself, the files of a folder, or the matches of a pattern."""
+    if "*" in path.name:
+        return sorted(path.parent.glob(path.name))
+    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
+
+
+def read_preprocessed(path: Path, key: str) -> Volume:
+    """``image`` in Hounsfield units, clipped to [-125, 275], or ``label``. The spacing is unknown and set to 1.
+
+    Raises:
+        InputError: no files, a damaged file, a missing key, slices of different sizes, or a missing slice.
+    """
+    data = _read_slices(path, key) if "*" in path.name else _read_h5(path, key)
+    if data.ndim != 3 or data.dtype.kind not in "fiub":
+        raise InputError(f"{path}: expected {key} with three axes, found {data.dtype} of {data.shape}")
+    if key == "image":
+        if data.min() < -0.01 or data.max() > 1.01:
+            raise InputError(f"{path}: expected intensities of 0 to 1, found {data.min():g} to {data.max():g}")
+        data = data.astype(np.float32) * (_WINDOW_HU[1] - _WINDOW_HU[0]) + _WINDOW_HU[0]
+    return Volume(data, _AFFINE, str(path), has_spacing=False)
+
+
+def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
+    files = files_of(pattern)
+    numbers = [int(file.stem.rpartition("_slice")[2]) for file in files]
+    holes = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
+    if holes:
+        raise InputError(f"{pattern}: slices are missing: {len(files)} found, but not {holes[:5]}; copy the whole case")
+    slices = []
+    for file in files:
+        try:
+            with np.load(file, allow_pickle=False) as content:
+                slices.append(np.asarray(content[key]))
+        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+            raise InputError(f"{file}: expected an npz file with image and label, found {error}") from error
+        if slices[-1].shape != slices[0].shape:
+            raise InputError(f"{file}: slice of {slices[-1].shape}, {files[0].name} has {slices[0].shape}")
+    return np.stack(slices)
+
+
+def _read_h5(path: Path, key: str) -> NDArray[Any]:
+    try:
+        import h5py
+    except ImportError as error:
+        raise InputError(f"{path}: reading .h5 files needs h5py: pip install h5py") from error
+    try:
+        with h5py.File(path, "r") as content:
+            return np.asarray(content[key])
+    except (OSError, KeyError) as error:
+        raise InputError(f"{path}: expected an h5 file with image and label, found {error}") from error

@@ -1,0 +1,152 @@
+"""Scores of pairs of masks, matched by organ name, and means that state their n."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.data.labels import LabelSet
+from medups.data.volumes import Grid, Volume, on_grid_of
+from medups.data.volumes.read import read_labels, read_scan
+from medups.evaluation.pairs import Pair
+from medups.metrics import OrganScore, evaluate_case, hd95_unit
+from medups.metrics.case import Protocol
+
+if TYPE_CHECKING:
+    import pandas
+
+
+@dataclass(frozen=True)
+class CaseResult:
+    """Scores of one case and the canonical volumes they were computed from."""
+
+    name: str
+    scores: dict[str, OrganScore]
+    pred: NDArray[np.uint8]
+    label: NDArray[np.uint8]
+    image: NDArray[np.float32] | None
+    spacing_mm: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """All scores, by case name and organ."""
+
+    protocol: Protocol
+    organs: list[str]
+    cases: dict[str, dict[str, OrganScore]]
+
+    def summary(self) -> dict[str, Any]:
+        """Means over cases, then over organs; every organ's mean states its n."""
+        organs = {organ: self._organ([scores[organ] for scores in self.cases.values()]) for organ in self.organs}
+        return {
+            "protocol": self.protocol,
+            "n_cases": len(self.cases),
+            "cases": list(self.cases),
+            "hd95_unit": hd95_unit(self.protocol),
+            "mean": {measure: _mean([organs[organ][measure] for organ in organs]) for measure in ("dice", "hd95")},
+            "organs": organs,
+        }
+
+    def rows(self) -> list[dict[str, Any]]:
+        """One row per case and organ: case, organ, status, dice, hd95, hd95_unit, volume_ml, label_volume_ml."""
+        unit = hd95_unit(self.protocol)
+        return [
+            {
+                "case": case,
+                "organ": organ,
+                "status": score.status,
+                "dice": score.dice,
+                "hd95": score.hd95,
+                "hd95_unit": unit,
+                "volume_ml": score.volume_ml,
+                "label_volume_ml": score.label_volume_ml,
+            }
+            for case, scores in self.cases.items()
+            for organ, score in scores.items()
+        ]
+
+    def to_frame(self) -> pandas.DataFrame:
+        """:meth:`rows` as a pandas DataFrame. Raises ImportError if pandas is not installed."""
+        import pandas
+
+        return pandas.DataFrame(self.rows())
+
+    @staticmethod
+    def _organ(scores: Sequence[OrganScore]) -> dict[str, Any]:
+        hallucinated = [score for score in scores if score.status == "hallucinated"]
+        return {
+            "dice": _mean([score.dice for score in scores]),
+            "hd95": _mean([score.hd95 for score in scores]),
+            "n": sum(score.dice is not None for score in scores),
+            "n_hd95": sum(score.hd95 is not None for score in scores),
+            "n_missed": sum(score.status == "missed" for score in scores),
+            "n_hallucinated": len(hallucinated),
+            "hallucinated_ml": _sum([score.volume_ml for score in hallucinated]),
+            "n_absent": sum(score.status == "absent" for score in scores),
+        }
+
+
+def evaluate(
+    pairs: Sequence[Pair],
+    pred_labels: Callable[[Path], LabelSet],
+    label_labels: Callable[[Path], LabelSet],
+    organs: Sequence[str],
+    protocol: Protocol,
+    on_case: Callable[[CaseResult], None],
+) -> Evaluation:
+    """Score every pair; ``on_case`` is called with each case's result as soon as it is ready.
+
+    Args:
+        pred_labels, label_labels: from a mask to its label set.
+        organs: names to compare; both sets must have them.
+
+    Raises:
+        InputError: what the readers raise, or an organ that a set lacks.
+    """
+    target = LabelSet("compared", dict(enumerate(organs, start=1)))
+    cases = {}
+    for pair in pairs:
+        sets = pred_labels(pair.pred), label_labels(pair.label)
+        for labels in sets:
+            for organ in organs:
+                labels.id_of(organ)
+        label = read_labels(pair.label, sets[1])
+        if protocol == "physical":
+            label.require_spacing("the physical protocol")
+        pred = on_grid_of(read_labels(pair.pred, sets[0]), label)
+        image = _image(pair.image, label)
+        grid = Grid(label.data.shape, label.affine)
+        masks = [
+            grid.to_canonical(labels.convert(volume.data, target))
+            for labels, volume in zip(sets, (pred, label), strict=True)
+        ]
+        ids = {organ: number for number, organ in target.organs.items()}
+        spacing = grid.spacing if label.has_spacing else None
+        scores = evaluate_case(masks[0], masks[1], ids, spacing, protocol)
+        cases[pair.name] = scores
+        on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing))
+    return Evaluation(protocol, list(organs), cases)
+
+
+def _image(path: Path | None, label: Volume) -> NDArray[np.float32] | None:
+    if path is None:
+        return None
+    scan = read_scan(path)
+    aligned = on_grid_of(scan, label)
+    return Grid(aligned.data.shape, aligned.affine).to_canonical(aligned.data)
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return round(sum(known), 3) if len(known) == len(values) else None
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return float(np.mean(known)) if known else None

@@ -1,0 +1,59 @@
+"""A model applied to a scan: the mask has the scan's grid."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from medups.bundle.model import Model
+from medups.data.volumes import Grid, Volume
+from medups.data.volumes.resize import resize_image, resized_shape
+from medups.errors import InputError
+from medups.inference.slices import Progress
+
+_MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
+
+
+def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:
+    """The mask (uint8 ids) of a scan, on the scan's grid."""
+    grid, image, wanted = _canonical(scan, model)
+    ids = segment_canonical(model, resize_image(image, wanted), device, shape=image.shape, progress=progress)
+    return Volume(grid.to_file(ids), scan.affine, scan.source)
+
+
+def segment_canonical(
+    model: Model,
+    image: NDArray[np.generic],
+    device: torch.device | str,
+    shape: tuple[int, ...] | None = None,
+    progress: Progress | None = None,
+) -> NDArray[np.uint8]:
+    """Canonical intensities [S, P, L] at the model's spacing -> ids, resized to ``shape`` if given."""
+    sample: Any = model.preprocessing({"image": torch.from_numpy(np.array(image, dtype=np.float32))[None]})
+    prepared = np.asarray(sample["image"], dtype=np.float32)[0]
+    return model.inferer(prepared, model.network, device=device, shape=shape, progress=progress)
+
+
+def require_usable(model: Model, scan: Volume) -> None:
+    """Raise InputError if ``model`` cannot segment ``scan``: an unknown spacing, or an implausible size."""
+    if not model.spacing:
+        return
+    scan.require_spacing("this model")
+    grid, image, wanted = _canonical(scan, model)
+    if math.prod(wanted) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(wanted, image.shape, strict=True)):
+        current, goal = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing))
+        raise InputError(
+            f"{scan.source}: {image.shape} voxels at {current} mm would become {wanted} at the model's {goal} mm; "
+            "check the spacing in its header"
+        )
+
+
+def _canonical(scan: Volume, model: Model) -> tuple[Grid, NDArray[np.generic], tuple[int, ...]]:
+    """The scan in the model's orientation, and its shape at the model's spacing."""
+    grid = Grid(scan.data.shape, scan.affine, model.orientation)
+    image = grid.to_canonical(scan.data)
+    return grid, image, resized_shape(image.shape, grid.spacing, model.spacing)

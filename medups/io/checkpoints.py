@@ -1,0 +1,87 @@
+"""Checkpoints: written whole or not at all, with the previous one kept, and read without executing anything."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medups.errors import InputError
+from medups.io.files import atomic_file, check_archive
+
+LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+class CheckpointError(RuntimeError):
+    """A checkpoint could not be written; the previous one is intact."""
+
+
+def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
+    """Write tensors and plain values to ``path`` atomically. Raises CheckpointError if the disk refuses."""
+    try:
+        with atomic_file(path) as file:
+            torch.save(dict(content), file)
+    except (OSError, RuntimeError) as error:
+        disk_error = _disk_error(error)
+        if disk_error is None:
+            raise
+        raise CheckpointError(
+            f"{path}: cannot be written ({disk_error.strerror or disk_error}); the previous checkpoint is intact; "
+            "fix this and resume"
+        ) from error
+
+
+def _disk_error(error: BaseException | None) -> OSError | None:
+    """The operating system's error: torch raises its own while it closes a file that it could not write."""
+    while error is not None and not isinstance(error, OSError):
+        error = error.__cause__ or error.__context__
+    return error
+
+
+def keep_last(folder: Path, content: Mapping[str, Any]) -> None:
+    """Write ``last.pt``; the old one becomes ``previous.pt``."""
+    last, new = folder / LAST, folder / "next.pt"
+    save_checkpoint(new, content)
+    if last.exists():
+        os.replace(last, folder / PREVIOUS)
+    os.replace(new, last)
+
+
+def load_checkpoint(path: Path) -> dict[str, Any]:
+    """Read what :func:`save_checkpoint` wrote, onto the CPU. Raises InputError for a damaged file."""
+    try:
+        check_archive(path)
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"{path}: expected a checkpoint of tensors, found a damaged file or another kind ({reason})"
+        ) from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected a checkpoint of tensors, found {type(content).__name__}")
+    return content
+
+
+def first_good(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
+    """The first of these checkpoints that exists and is intact, or None; and a message for each one skipped.
+
+    Raises:
+        InputError: checkpoints exist, and all are damaged.
+    """
+    skipped: list[str] = []
+    for name in names:
+        if (folder / name).is_file():
+            try:
+                return load_checkpoint(folder / name), skipped
+            except InputError as error:
+                skipped.append(f"{error}; skipped")
+    if skipped:
+        raise InputError(
+            f"{'; '.join(skipped)}; no intact checkpoint is left: choose another output, or remove {folder}"
+        )
+    return None, []

@@ -1,0 +1,141 @@
+"""Files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import csv
+import glob
+import gzip
+import hashlib
+import io
+import json
+import os
+import shutil
+import tempfile
+import time
+import zipfile
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from medups.errors import InputError
+
+_ABANDONED_AFTER = 3600.0  # seconds; no process that is still running goes this long without writing
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
+    """Open a file for writing that replaces ``path`` only after its whole content is flushed to disk."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    remove_abandoned(path.parent, f".{path.name}.", ".part")
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(name, 0o666 & ~umask())
+        os.replace(name, path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+
+
+def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
+    """Remove temporary files and folders (:mod:`tempfile` names) that killed processes left an hour or more ago.
+
+    Younger entries may belong to a process that is still writing, so they stay.
+    """
+    for leftover in folder.glob(f"{glob.escape(prefix)}????????{glob.escape(suffix)}"):
+        with suppress(OSError):  # another process may have removed it first
+            if time.time() - leftover.stat().st_mtime < _ABANDONED_AFTER:
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    with atomic_file(path) as file:
+        file.write(content)
+
+
+def write_text(path: str | os.PathLike[str], content: str) -> None:
+    write_bytes(path, content.encode())
+
+
+def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write ``rows``, the header first, as comma-separated values."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(rows)
+    write_text(path, text.getvalue())
+
+
+def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    write_bytes(path, json_bytes(content))
+
+
+def json_bytes(content: Any) -> bytes:
+    return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
+
+
+def read_json(path: str | os.PathLike[str]) -> Any:
+    """Parse a JSON file, with or without a byte-order mark. Raises InputError if it cannot be read."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"{path}: expected a readable JSON file, found {error}") from error
+
+
+def gzip_bytes(content: bytes) -> bytes:
+    """Compress reproducibly: no name and no time in the header."""
+    buffer = io.BytesIO()
+    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=4, mtime=0) as file:
+        file.write(content)
+    return buffer.getvalue()
+
+
+def file_sha256(path: str | os.PathLike[str]) -> bytes:
+    """The digest of a file's content. Raises OSError where it cannot be read."""
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").digest()
+
+
+def check_archive(path: str | os.PathLike[str]) -> None:
+    """Raise zipfile.BadZipFile if a member of a zip archive, such as a torch checkpoint, fails its checksum.
+
+    torch reads a damaged member silently. Files that are not zip archives pass.
+    """
+    if zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+        if damaged is not None:
+            raise zipfile.BadZipFile(f"member {damaged} fails its checksum")
+
+
+def require_writable(path: str | os.PathLike[str]) -> None:
+    """Raise InputError unless files can be created in folder ``path``, which need not exist yet. Leaves no trace."""
+    folder = Path(path)
+    try:
+        while not folder.exists():
+            folder = folder.parent
+        if not folder.is_dir():
+            raise InputError(f"{path}: cannot write there because {folder} is a file; give a folder")
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot write there ({error.strerror}); give another output") from error
+
+
+def user_path(path: str | os.PathLike[str]) -> Path:
+    """``path`` with a leading ``~`` expanded to the home folder, as a shell would."""
+    return Path(path).expanduser()
+
+
+def umask() -> int:
+    """The permission bits that this process withholds from new files."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,51 @@
+"""Feature pyramids of MONAI and torchvision, which have the same parts."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from functools import partial
+from typing import Any, cast
+
+from torch import Tensor, nn
+
+from medups.networks.guided_step import GuidedStep
+from medups.networks.swap.site import Placement, Site, convs, set_class, unwrapped
+from medups.upsamplers import create_upsampler
+
+
+class GuidedFPN(nn.Module):
+    """A feature pyramid after a swap: lateral maps are the guides, and the refined guide enters the sum."""
+
+    def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
+        parts = cast(Any, self)
+        names, maps = list(x), list(x.values())
+        inner = parts.inner_blocks[-1](maps[-1])
+        results = [parts.layer_blocks[-1](inner)]
+        for number in reversed(range(len(maps) - 1)):
+            inner = parts.steps[number](inner, parts.inner_blocks[number](maps[number]))
+            results.insert(0, parts.layer_blocks[number](inner))
+        if parts.extra_blocks is not None:
+            results, names = parts.extra_blocks(results, maps, names)
+        return OrderedDict(zip(names, results, strict=True))
+
+
+def find_pyramid(net: Any, prefix: str) -> Iterator[Site]:
+    layers = net.layer_blocks
+    for number in range(len(layers) - 1):
+        out = unwrapped(convs(layers[number])[-1])
+        dims, channels = len(out.kernel_size), out.in_channels
+
+        def place(upsampler: nn.Module, number: int = number, dims: int = dims, channels: int = channels) -> Placement:
+            def install() -> None:
+                if not isinstance(net, GuidedFPN):
+                    set_class(net, GuidedFPN)
+                    sizes = {"spatial_dims": dims, "in_channels": channels, "guide_channels": channels}
+                    nearest = partial(create_upsampler, "nearest", **sizes)
+                    net.steps = nn.ModuleList(GuidedStep(nearest(), join="add") for _ in range(len(layers) - 1))
+                net.steps[number] = GuidedStep(upsampler, join="add")
+
+            return Placement((), install)
+
+        nearest = nn.Upsample(scale_factor=2.0)  # what the forward pass does
+        yield Site(f"{prefix}steps.{number}", nearest, dims, (2.0,) * dims, channels, channels, place)

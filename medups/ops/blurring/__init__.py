@@ -1,0 +1,5 @@
+"""A small Gaussian blur."""
+
+from medups.ops.blurring.function import gaussian_blur
+
+__all__ = ["gaussian_blur"]

@@ -1,1 +1,0 @@
-"""The kernels themselves; constants of a kernel are written as constants."""

@@ -1,0 +1,6 @@
+"""The settings of training: a typed schema, composed by hydra from ``configs/`` and the user's overrides."""
+
+from medups.settings.compose import compose
+from medups.settings.schema import Settings
+
+__all__ = ["Settings", "compose"]

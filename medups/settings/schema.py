@@ -1,0 +1,127 @@
+"""Every setting of ``medups train`` and its relatives: type, range, unit, meaning and default."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from medups.settings.fields import setting
+
+_FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list")
+_LAYOUTS = ("transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet")
+
+
+@dataclass
+class SplitSettings:
+    """Case names by part; null follows the dataset's own files."""
+
+    train: list[str] | None = setting(None, "cases to train on; null: every labeled case of no other part")
+    val: list[str] | None = setting(None, "cases that validate and choose the checkpoint; never trained on")
+    test: list[str] | None = setting(None, "cases to test on; kept in the bundle for predict --cases test")
+
+
+@dataclass
+class DataSettings:
+    """Where the dataset is, and how to split it."""
+
+    format: str = setting("synapse", "form of the dataset on disk", choices=_FORMATS)
+    root: str | None = setting(None, "folder of the dataset, or the JSON file of a datalist; ~ is expanded")
+    images: str = setting("images", "folder of the scans below root, for data=folders")
+    labels: str = setting("labels", "folder of the masks below root, for data=folders")
+    cases: list[dict[str, Any]] = setting(list, "name, image and label of each case, for data=list")
+    source_labels: str | None = setting(
+        None, "label set of the masks: a shipped name or a file; null: the dataset's own"
+    )
+    cache: str = setting("~/.cache/medups", "folder for cases in canonical form; safe to delete")
+    fold: int | None = setting(None, "follows the setting fold", low=0)
+    split: SplitSettings = setting(SplitSettings, "case names by part")
+
+
+@dataclass
+class NetworkSettings:
+    """The network and how it sees scans."""
+
+    name: str = setting("transunet", "name of the network, for folders and logs")
+    size: int | None = setting(None, "height and width of slices; null for networks on patches", low=1, unit="pixels")
+    spacing: list[float] | None = setting(
+        None, "spacing that scans are resampled to, along slices, rows and columns; null keeps their own", unit="mm"
+    )
+    sampling: str = setting("slices", "what a training sample is", choices=("slices", "patches"))
+    patches_per_case: int = setting(4, "patches of each case in one epoch", low=1)
+    module: dict[str, Any] = setting(dict, "_target_ and arguments of the network")
+    inferer: dict[str, Any] = setting(dict, "_target_ and arguments of the inferer; roi_size is also the patch size")
+    sample_transforms: list[Any] = setting(list, "transforms between preprocessing and augmentation")
+
+
+@dataclass
+class UpsamplerSettings:
+    """The upsampler of the decoder."""
+
+    name: str | None = setting(None, "name of the upsampler; null keeps the network's own")
+    options: dict[str, Any] = setting(dict, "further arguments of the upsampler")
+
+
+@dataclass
+class TrainingSettings:
+    """The recipe."""
+
+    precision: str = setting("32-true", "number format", choices=("32-true", "16-mixed", "bf16-mixed"))
+    accelerator: str = setting("auto", "kind of device", choices=("auto", "cpu", "gpu", "cuda", "mps"))
+    devices: int | str = setting(1, "processes on this machine, or auto; torchrun and SLURM override it")
+    num_nodes: int = setting(1, "machines; torchrun and SLURM override it", low=1)
+    workers: int = setting(4, "processes that prepare samples", low=0)
+    epochs: int | None = setting(None, "passes over the training samples; null if steps is given", low=1)
+    steps: int | None = setting(None, "optimizer steps; null if epochs is given", low=1)
+    batch_size: int = setting(24, "samples per optimizer step, of all processes together", low=1)
+    accumulate: int = setting(1, "parts that a batch is processed in, to save memory; the samples stay the same", low=1)
+    validations: int = setting(30, "validations in the whole run", low=1)
+    patience: int | None = setting(None, "stop after this many validations without a better score; null: never", low=1)
+    save_seconds: float = setting(120, "longest time between checkpoints", low=0, unit="s")
+    schedule: str = setting("poly", "learning rate after the warm-up", choices=("poly", "cosine"))
+    poly_power: float = setting(0.9, "exponent of the poly schedule", low=0)
+    warmup_steps: int = setting(0, "steps of linear warm-up", low=0)
+    balanced: float = setting(0, "share of slices drawn organ by organ; patches always draw half", low=0, high=1)
+    clip_norm: float | None = setting(None, "clip the gradient to this norm; null: off", low=0)
+    decay_all: bool = setting(True, "apply weight decay to biases and norms too")
+    upsampler_rate: float = setting(
+        1, "factor on the learning rate of upsamplers, and its inverse on their weight decay", low=0
+    )
+    deep_supervision: bool = setting(False, "also score the coarser logits, if the network has them")
+    ema_decay: float | None = setting(
+        None, "validate and keep a running mean of the weights with this decay; null: off", low=0, high=1
+    )
+    optimizer: dict[str, Any] = setting(
+        dict, "_target_ and arguments of the optimizer; lr and weight_decay are required"
+    )
+    loss: dict[str, Any] = setting(dict, "_target_ and arguments of the loss")
+    augmentation: dict[str, list[Any]] = setting(dict, "transforms by sampling: slices, patches")
+
+
+@dataclass
+class WeightsSettings:
+    """Published weights to start from."""
+
+    path: str | None = setting(None, "file of published weights; null: start from random weights")
+    layout: str = setting("transunet-imagenet21k", "naming scheme of the file", choices=_LAYOUTS)
+    strict: bool = setting(True, "false: missing weights and those of another shape stay random")
+
+
+@dataclass
+class Settings:
+    """Everything that a training run depends on."""
+
+    data: DataSettings = setting(DataSettings, "the dataset")
+    network: NetworkSettings = setting(NetworkSettings, "the network")
+    upsampler: UpsamplerSettings = setting(UpsamplerSettings, "the upsampler")
+    training: TrainingSettings = setting(TrainingSettings, "the recipe")
+    weights: WeightsSettings = setting(WeightsSettings, "published weights to start from")
+    name: str = setting("", "title of the run, for logs and the bundle")
+    output: str = setting("", "run folder; ~ is expanded")
+    seed: int = setting(0, "of initial weights, samples and dropout", low=0)
+    fold: int | None = setting(None, "validate on this fold of the train and val cases, and train on the rest", low=0)
+    label_set: str = setting("synapse8", "organs to learn: a shipped label set or a file")
+    modality: str = setting("CT", "kind of scans, stored in the bundle")
+    display_window: list[float] = setting(
+        lambda: [-125.0, 275.0], "intensities that pictures show as black and as white", unit="HU for CT"
+    )
+    preprocessing: list[Any] = setting(list, "transforms of intensities, voxel by voxel, in training and prediction")

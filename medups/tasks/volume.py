@@ -1,0 +1,81 @@
+"""Segmentation of volumes: every voxel gets the id of an organ or of the background."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from medups.data.cache.cases import as_sample
+from medups.data.labels import LabelSet
+from medups.metrics import dice
+from medups.tasks.task import Batch
+
+
+def decode_ids(logits: Tensor, dim: int = 1) -> Tensor:
+    """The id of the class with the largest logit along ``dim``, uint8."""
+    return logits.argmax(dim).to(torch.uint8)
+
+
+@dataclass(frozen=True)
+class VolumeTask:
+    """Samples are ``image`` float32 and ``label`` int64 [1, *size]; scores are Dice by organ."""
+
+    labels: LabelSet
+    name: ClassVar[str] = "volume"
+
+    def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
+        image, label = arrays
+        return as_sample(image, label)
+
+    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        return {
+            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
+            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
+        }
+
+    def network_input(self, batch: Batch) -> Tensor:
+        return batch["image"]
+
+    def target(self, batch: Batch) -> Tensor:
+        return batch["label"]
+
+    def score(self, prediction: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
+        scores = {
+            organ: dice(prediction == number, reference == number) for number, organ in self.labels.organs.items()
+        }
+        return {organ: score for organ, score in scores.items() if score is not None}
+
+    def data_format(self, definition: Mapping[str, Any]) -> dict[str, Any]:
+        channels = {"0": "background", **{str(number): organ for number, organ in self.labels.organs.items()}}
+        size = definition["network_def"].get("img_size") or definition["inferer"].get("roi_size")
+        shape = [size, size] if isinstance(size, int) else list(size or [])
+        common = {"spatial_shape": shape, "dtype": "float32", "is_patch_data": len(shape) == 3}
+        modality = definition["medups"].get("modality", "CT")
+        return {
+            "inputs": {
+                "image": {
+                    "type": "image",
+                    "format": "hounsfield" if modality == "CT" else "magnitude",
+                    "modality": modality,
+                    "num_channels": 1,
+                    "value_range": [0, 1],
+                    "channel_def": {"0": "image"},
+                    **common,
+                }
+            },
+            "outputs": {
+                "pred": {
+                    "type": "image",
+                    "format": "segmentation",
+                    "num_channels": len(channels),
+                    "value_range": [],
+                    "channel_def": channels,
+                    **common,
+                }
+            },
+        }

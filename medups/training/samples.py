@@ -1,0 +1,93 @@
+"""The samples of a run: transforms, and sources of slices or patches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from monai.transforms import Compose, RandomizableTrait
+
+from medups.data.cache import CachedCase, StoredCase, prepared
+from medups.data.sampling import Patches, SampleSource, Slices
+from medups.errors import InputError
+from medups.instantiate import instantiate
+from medups.progress import Progress
+
+Specs = Sequence[Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Transforms:
+    """Preprocessing, the network's own transforms, and augmentation, in two stages.
+
+    Args:
+        specs: of ``once``, which identify its cache entries.
+        once: for slices, everything before the first random transform; applied once and cached.
+        each: applied to every sample.
+    """
+
+    specs: Specs
+    once: Compose
+    each: Compose
+
+
+def sample_transforms(preprocessing: Specs, further: Specs, sampling: str) -> Transforms:
+    """Build the transforms of a run.
+
+    Args:
+        preprocessing: of intensities, voxel by voxel, as in prediction.
+        further: what follows: the network's own transforms and the augmentation.
+        sampling: ``slices`` or ``patches``.
+
+    Raises:
+        InputError: an unknown transform, or preprocessing of a voxel that depends on other voxels.
+    """
+    specs = [*preprocessing, *further]
+    transforms = [instantiate(spec) for spec in specs]
+    _require_pointwise(Compose(transforms[: len(preprocessing)]))
+    once = 0
+    if sampling == "slices":
+        random = (number for number, item in enumerate(transforms) if isinstance(item, RandomizableTrait))
+        once = next(random, len(transforms))
+    return Transforms(specs[:once], Compose(transforms[:once]), Compose(transforms[once:]))
+
+
+def open_slices(
+    cases: Sequence[CachedCase], transforms: Transforms, balanced: float, progress: Progress
+) -> SampleSource:
+    """Slices of ``cases`` with ``transforms.once`` applied, ready for ``transforms.each``."""
+    _require_organs(cases)
+    ready: Sequence[StoredCase] = cases
+    if transforms.specs:
+        stored = (prepared(case, transforms.once, transforms.specs) for case in cases)
+        ready = list(progress.track(stored, "preparing slices", len(cases)))
+    return Slices(ready, balanced)
+
+
+def open_patches(cases: Sequence[CachedCase], size: Sequence[int], patches_per_case: int) -> SampleSource:
+    """Patches of ``cases``, ready for ``transforms.each``."""
+    _require_organs(cases)
+    return Patches(cases, size, patches_per_case)
+
+
+def _require_organs(cases: Sequence[CachedCase]) -> None:
+    if not any(len(case.foreground) for case in cases):
+        raise InputError(
+            "no training case contains any organ of label_set; check label_set and data.source_labels, "
+            "which medups prepare compares with the masks"
+        )
+
+
+def _require_pointwise(preprocessing: Compose) -> None:
+    """Training sees slices or patches and prediction whole volumes, so a mean or percentile would differ."""
+    volume = 1500 * torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 1000
+    whole: Any = preprocessing({"image": volume.clone()})
+    part: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
+    expected, actual = torch.as_tensor(whole["image"])[:, :2, :4, :4], torch.as_tensor(part["image"])
+    if expected.shape != actual.shape or not torch.allclose(expected, actual):
+        raise InputError(
+            "preprocessing: the result for a voxel must not depend on other voxels, because training sees parts of "
+            "what prediction sees; use fixed numbers, as ScaleIntensityRanged does"
+        )

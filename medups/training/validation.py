@@ -1,0 +1,50 @@
+"""Validation scores of a network, shared between processes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from medups.tasks.task import Task
+from medups.training.distributed import gathered_objects
+
+CaseType = TypeVar("CaseType")
+
+
+@dataclass(frozen=True)
+class Validator(Generic[CaseType]):
+    """Scores a network on cases.
+
+    Args:
+        cases: divided among the processes.
+        predict: from a network and a case to its prediction and reference.
+        on_first: called with the first case, its prediction and its reference, for a picture.
+    """
+
+    task: Task
+    fabric: Fabric
+    cases: Sequence[CaseType]
+    predict: Callable[[nn.Module, CaseType], tuple[NDArray[Any], NDArray[Any]]]
+    on_first: Callable[[CaseType, NDArray[Any], NDArray[Any], int], None]
+
+    def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
+        """Mean score over the cases by class; classes without a score are left out."""
+        local: list[dict[str, float]] = []
+        for number in range(self.fabric.global_rank, len(self.cases), self.fabric.world_size):
+            case = self.cases[number]
+            prediction, reference = self.predict(network, case)
+            local.append(self.task.score(prediction, reference))
+            if number == 0:
+                self.on_first(case, prediction, reference, step)
+        scores: dict[str, list[float]] = {}
+        for of_process in gathered_objects(local):
+            for of_case in of_process:
+                for name, score in of_case.items():
+                    scores.setdefault(name, []).append(score)
+        return {name: float(np.mean(values)) for name, values in scores.items()}

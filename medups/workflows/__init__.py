@@ -1,0 +1,1 @@
+"""What each command does, callable from Python: no terminal, typed arguments and results. One file per command."""

@@ -1,0 +1,32 @@
+"""Evaluations side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from medups.errors import InputError
+from medups.io.files import read_json, user_path
+
+
+def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
+    """The summaries of evaluation folders by folder name, after a check that they are comparable.
+
+    Raises:
+        InputError: a folder without summary.json, two of one name, or different protocols, cases or organs.
+    """
+    paths = [user_path(folder) for folder in folders]
+    summaries: dict[str, dict[str, Any]] = {path.name: read_json(path / "summary.json") for path in paths}
+    if len(summaries) != len(paths):
+        raise InputError("compare: two folders have the same name, which identifies the rows; rename one")
+    first = next(iter(summaries.values()))
+    for name, summary in summaries.items():
+        for key, value, reference in (
+            ("protocol", summary["protocol"], first["protocol"]),
+            ("list of cases", summary.get("cases"), first.get("cases")),
+            ("organs", list(summary["organs"]), list(first["organs"])),
+        ):
+            if value != reference:
+                raise InputError(f"{name}: the {key} differs ({value} against {reference}); evaluate both alike")
+    return summaries

@@ -1,0 +1,57 @@
+"""A bundle whose members are the networks of other bundles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from medups.bundle.model import load_bundle, make_model, write_bundle
+from medups.errors import InputError
+from medups.io.files import require_writable, user_path
+
+
+def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
+    """Write a bundle that averages the class probabilities of ``bundles``.
+
+    Its split lists every case that a member trained or validated on as trained on; its test cases are those that all
+    members list for testing.
+
+    Returns:
+        The folder of the ensemble's bundle.
+
+    Raises:
+        InputError: fewer than two bundles, a repeated one, one at the output, a damaged one, or bundles that differ in
+            labels, preprocessing, spacing or inferer.
+    """
+    folders, target = [user_path(folder) for folder in bundles], user_path(output)
+    require_writable(target)
+    resolved = [folder.resolve() for folder in folders]
+    if len(set(resolved)) < max(2, len(resolved)):
+        raise InputError(f"an ensemble needs at least two different bundles, got {', '.join(map(str, bundles))}")
+    if target.resolve() in resolved:
+        raise InputError(f"{target}: is one of the members, which the ensemble would replace; choose another output")
+    models = [load_bundle(folder) for folder in folders]
+    first = models[0].definition
+    for folder, model in zip(folders, models, strict=True):
+        for section in ("preprocessing", "inferer"):
+            if model.definition[section] != first[section]:
+                raise InputError(f"{folder}: its {section} differs from that of {folders[0]}; train members alike")
+        for key in ("labels", "orientation", "spacing"):
+            if model.definition["medups"][key] != first["medups"][key]:
+                raise InputError(f"{folder}: its {key} differs from that of {folders[0]}; train members alike")
+    seen = {name for model in models for part in ("train", "val") for name in model.split[part]}
+    test = [name for name in models[0].split["test"] if all(name in model.split["test"] for model in models)]
+    split = {"train": sorted(seen), "val": [], "test": [name for name in test if name not in seen]}
+    members = [model.definition["network_def"] for model in models]
+    definition = {
+        **first,
+        "network_def": {"_target_": "medups.networks.Ensemble", "members": members},
+        "medups": {**first["medups"], "split": split},
+    }
+    weights = {
+        f"members.{number}.{name}": value
+        for number, model in enumerate(models)
+        for name, value in model.network.state_dict().items()
+    }
+    write_bundle(target, make_model(definition, "ensemble"), weights, f"the mean of {len(models)} members")
+    return target

@@ -1,0 +1,88 @@
+"""Scoring masks against labels, with files and pictures. Starts without torch and MONAI."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from medups.evaluation import CaseResult, Evaluation, find_pairs, label_set_reader, shared_organs
+from medups.evaluation import evaluate as score_pairs
+from medups.io.files import require_writable, user_path, write_text
+from medups.metrics.case import Protocol
+from medups.progress import Progress, SilentProgress
+from medups.report.overlay import overlay_png, write_overlays
+from medups.report.page import results_page
+from medups.report.tables import write_results
+
+
+@dataclass(frozen=True)
+class EvaluationResult:
+    """Scores, and what was left out of them.
+
+    Args:
+        evaluation: all scores; ``evaluation.summary()`` and ``evaluation.to_frame()`` view them.
+        not_compared: organs that only one side names.
+        unused_labels: labels without a prediction.
+        folder: where files were written, if anywhere.
+    """
+
+    evaluation: Evaluation
+    not_compared: list[str]
+    unused_labels: list[str]
+    folder: Path | None
+
+
+def evaluate(
+    pred: str | Path,
+    label: str | Path,
+    *,
+    image: str | Path | None = None,
+    pred_labels: str | None = None,
+    label_labels: str | None = None,
+    organs: str | None = None,
+    protocol: Protocol = "physical",
+    output: str | Path | None = None,
+    progress: Progress | None = None,
+) -> EvaluationResult:
+    """Score predicted masks against labels.
+
+    Args:
+        pred, label: a mask or a folder of masks; files pair by name.
+        image: the scans, for the pictures.
+        pred_labels, label_labels: label sets of the masks; by default the table beside each mask.
+        organs: a label set, or names separated by commas; by default all organs that both sides name.
+        protocol: ``physical`` or ``synapse``; see :func:`medups.metrics.evaluate_case`.
+        output: folder for report.html, summary.json, cases.csv and overlays; None writes nothing.
+
+    Raises:
+        InputError: files, label sets or organs that do not match, before anything is written.
+    """
+    progress = progress or SilentProgress()
+    pairs, unused = find_pairs(user_path(pred), user_path(label), user_path(image) if image else None)
+    read_pred = label_set_reader(pred_labels, "--pred-labels")
+    read_label = label_set_reader(label_labels, "--label-labels")
+    names, not_compared = shared_organs(pairs, read_pred, read_label, organs)
+    folder = user_path(output) if output else None
+    if folder is not None:
+        require_writable(folder)
+    update = progress.share("cases")
+    # all masks are scored before anything is written, so that invalid input leaves nothing behind
+    pictures: dict[str, bytes] = {}
+    finished = 0
+
+    def on_case(result: CaseResult) -> None:
+        nonlocal finished
+        finished += 1
+        if folder is not None:
+            masks = {"prediction": result.pred, "label": result.label}
+            ids = dict(enumerate(names, start=1))
+            title = f"case {result.name}"
+            pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title)
+        update(finished / len(pairs))
+
+    evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case)
+    if folder is not None:
+        write_overlays(folder, pictures)
+        write_text(folder / "report.html", results_page(evaluation, pictures))
+        write_results(folder, evaluation)
+    return EvaluationResult(evaluation, not_compared, unused, folder)

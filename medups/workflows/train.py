@@ -1,0 +1,215 @@
+"""From settings to a trained bundle."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning_fabric import Fabric
+from numpy.typing import NDArray
+from torch import nn
+
+from medups.bundle.model import load_bundle, write_bundle
+from medups.data.cache import CachedCase
+from medups.data.dataset import Dataset, open_dataset
+from medups.data.labels import label_set
+from medups.data.sampling import SampleStream
+from medups.errors import InputError
+from medups.inference.segment import segment_canonical
+from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_good
+from medups.io.files import file_sha256, require_writable, user_path, write_json
+from medups.progress import Progress, SilentProgress
+from medups.report.overlay import overlay_array
+from medups.report.run_log import RunLog, open_run_log
+from medups.settings.compose import plain
+from medups.settings.schema import Settings
+from medups.training.distributed import make_fabric, samples_per_process
+from medups.training.memory import estimate_memory
+from medups.training.objective import objective
+from medups.training.plan import Plan
+from medups.training.resume import progress_of
+from medups.training.trainer import Hooks, Trainer
+from medups.training.validation import Validator
+from medups.workflows.setup import Run, output_folder, plan_of, set_up_run
+
+_MAY_CHANGE = ("accelerator", "devices", "num_nodes", "workers", "save_seconds")
+_HALF_DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
+
+
+@dataclass(frozen=True)
+class TrainResult:
+    """A finished run.
+
+    Args:
+        bundle: the folder of the trained model.
+        step: of the weights in the bundle.
+        score: mean validation Dice of those weights, None without validation cases.
+    """
+
+    bundle: Path
+    step: int
+    score: float | None
+
+
+def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
+    """Train what ``settings`` describe.
+
+    The run folder ``settings.output`` gets ``bundle/``, ``checkpoints/``, ``log.txt``, ``config.json`` and TensorBoard
+    events. An interrupted run is resumed; a finished one stays as it is.
+
+    Raises:
+        InputError: invalid settings or data, before the run folder is created.
+    """
+    progress = progress or SilentProgress()
+    folder = output_folder(settings)
+    require_writable(folder)
+    dataset = open_dataset(settings.data)
+    identity = _identity(settings, dataset)
+    done, finished = progress_of(folder / "checkpoints", identity)
+    fabric = make_fabric(*_devices(settings))
+    run = set_up_run(settings, dataset, progress)
+    plan = plan_of(settings.training, len(run.source))
+    bundle = folder / "bundle"
+    if finished and (bundle / "models" / "model.pt").is_file():
+        load_bundle(bundle)
+        progress.log(f"{folder}: this run finished after {done} steps; choose another output to train again")
+        state, _ = first_good(folder / "checkpoints", BEST, LAST, PREVIOUS)
+        return _result(bundle, state or {})
+    fabric.launch()
+    samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
+    with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
+        if fabric.is_global_zero:
+            write_json(folder / "config.json", plain(settings))
+            if run.weights is not None:
+                write_json(folder / "weights.json", asdict(run.weights))
+        if run.weights is not None:
+            log.log(f"{settings.weights.path}: {run.weights}")
+        state = _fit(fabric, run, plan, identity, log, progress, done)
+        if fabric.is_global_zero:
+            write_bundle(bundle, run.model, state["weights"], f"{settings.name}, step {state['step']}")
+            log.log(f"bundle of step {state['step']} of {plan.steps}: {bundle}")
+    return _result(bundle, state)
+
+
+def _result(bundle: Path, state: Mapping[str, Any]) -> TrainResult:
+    score = state.get("best_score")
+    return TrainResult(bundle, int(state.get("step", 0)), score if score is not None and np.isfinite(score) else None)
+
+
+def _devices(settings: Settings) -> tuple[str, int | str, int, str]:
+    training = settings.training
+    return training.accelerator, training.devices, training.num_nodes, training.precision
+
+
+def _fit(
+    fabric: Fabric,
+    run: Run,
+    plan: Plan,
+    identity: Mapping[str, Any],
+    log: RunLog,
+    progress: Progress,
+    done: int,
+) -> dict[str, Any]:
+    name, network = run.settings.name, run.model.network
+    parameters = sum(parameter.numel() for parameter in network.parameters())
+    devices = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
+    log.log(f"{name}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {devices}")
+    if not run.val:
+        log.log("no validation cases: the last weights are kept; fold=0 to 4 holds out a fifth of the cases")
+    hooks = _hooks(fabric, run, log, progress.steps(plan.steps, done))
+    trainer = _trainer(fabric, run, plan, identity, hooks, output_folder(run.settings))
+    if fabric.is_global_zero:
+        share = samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
+        dtype = _HALF_DTYPES.get(run.settings.training.precision)
+        copies = int(plan.ema_decay is not None)
+        sample = trainer.stream[0]
+        estimate = estimate_memory(network, run.optimizer, sample, share, plan.workers, dtype, copies)
+        log.log(estimate.describe(fabric.device))
+    return trainer.run()
+
+
+def _trainer(fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], hooks: Hooks, folder: Path) -> Trainer:
+    stream = SampleStream(run.source, run.transform, run.task, run.settings.seed, plan.steps * plan.batch_size)
+    hooks.describe = stream.describe
+    return Trainer(
+        fabric=fabric,
+        task=run.task,
+        network=run.model.network,
+        loss=objective(run.loss),
+        optimizer=run.optimizer,
+        stream=stream,
+        plan=plan,
+        hooks=hooks,
+        folder=folder / "checkpoints",
+        identity=identity,
+        seed=run.settings.seed,
+    )
+
+
+def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
+    began = time.perf_counter()
+    latest: dict[str, float] = {}
+    validator = Validator(
+        run.task, fabric, run.val, _predictor(run, fabric), lambda *picture: _log_picture(run, log, *picture)
+    )
+
+    def scalars(values: Mapping[str, float], step: int) -> None:
+        latest.update(values)
+        log.scalars("train", values, step)
+
+    def validate(network: nn.Module, step: int) -> float | None:
+        log.note(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in latest.items()))
+        if not run.val:
+            return None
+        scores = validator(network, step)
+        mean = float(np.mean(list(scores.values()))) if scores else 0.0
+        log.scalars("val", {"dice": mean, **{f"dice_{organ}": value for organ, value in scores.items()}}, step)
+        organs = ", ".join(f"{organ} {value:.3f}" for organ, value in scores.items())
+        log.log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - began:.0f} s")
+        return mean
+
+    return Hooks(validate=validate, scalars=scalars, progress=show_step, log=log.log)
+
+
+def _predictor(run: Run, fabric: Fabric) -> Any:
+    def predict(network: nn.Module, case: CachedCase) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        model = replace(run.model, network=network)
+        return segment_canonical(model, case.image[:].astype(np.float32), fabric.device), case.label[:]
+
+    return predict
+
+
+def _log_picture(run: Run, log: RunLog, case: CachedCase, pred: Any, label: Any, step: int) -> None:
+    spacing = case.spacing[0], case.spacing[1], case.spacing[2]
+    picture = overlay_array(
+        case.image[:].astype(np.float32),
+        {"prediction": pred, "label": label},
+        run.model.labels.organs,
+        spacing,
+        f"case {case.name}, step {step}",
+        run.model.display_window,
+    )
+    log.picture("val/overlay", picture, step)
+
+
+def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
+    """What must not change when a run is resumed: everything except paths and devices."""
+    values = plain(settings)
+    identity = {key: values[key] for key in ("name", "network", "upsampler", "preprocessing", "seed")}
+    identity["training"] = {key: value for key, value in values["training"].items() if key not in _MAY_CHANGE}
+    labels = {str(number): organ for number, organ in dataset.labels.organs.items()}
+    identity["data"] = {"format": settings.data.format, "labels": labels}
+    identity["organs"] = {str(number): organ for number, organ in label_set(settings.label_set).organs.items()}
+    identity["cases"] = {part: list(dataset.names[part]) for part in ("train", "val")}  # in order, which sampling uses
+    path = settings.weights.path
+    try:  # the content of the file, wherever it is
+        checksum = path and file_sha256(user_path(path)).hex()
+    except OSError as error:
+        raise InputError(f"weights.path: {path}: cannot be read ({error.strerror})") from error
+    identity["weights"] = {**values["weights"], "path": checksum}
+    return identity
