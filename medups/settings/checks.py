@@ -43,8 +43,8 @@ def _check_training(training: TrainingSettings) -> None:
         raise InputError(
             f"training.accumulate must divide training.batch_size={training.batch_size}, got {training.accumulate}"
         )
-    if isinstance(training.devices, int) and training.devices < 1:
-        raise InputError(f"training.devices must be 1 or more, or auto, got {training.devices}")
+    if (training.devices != "auto" and not str(training.devices).isdigit()) or str(training.devices) == "0":
+        raise InputError(f"training.devices must be a whole number, 1 or more, or auto, got {training.devices!r}")
     for name in ("lr", "weight_decay"):
         value = training.optimizer.get(name)
         if value is None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 
 from hydra.errors import OverrideParseException
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf.errors import ValidationError
 
 from medups.errors import InputError
 from medups.io.shipped import configs_dir
@@ -15,6 +15,7 @@ from medups.settings.fields import expected, walk
 from medups.settings.schema import Settings
 
 _VALUE = re.compile(r"Value '(.*?)'(?: of type| could not| is not|$| \()", re.S)
+_MERGING = re.compile(r"Error merging override [^=]+=(.*)", re.S)
 _NO_KEY = re.compile(r"Key '([^']+)' (?:is not in struct|not in)|Could not override '([^']+)'")
 _NO_CHOICE = re.compile(r"(?:Could not find|In '[^']*': Could not find) '([^'/]+)/([^']+)'")
 
@@ -28,8 +29,9 @@ def explain(error: Exception) -> InputError:
     if isinstance(error, OverrideParseException):
         reason = f"{error.override}: expected key=value; quote text with special characters twice: \"key='text'\""
         return InputError(f"invalid setting: {reason}")
+    override = _MERGING.search(str(error))
     for cause in chain:
-        if message := _invalid_value(cause) or _unknown(str(cause)):
+        if message := _invalid_value(cause, override and override[1]) or _unknown(str(cause)):
             return InputError(message)
     reason = str(error) or str(error.__cause__)
     return InputError(f"invalid setting: {' '.join(reason.split())}; groups and keys are in {configs_dir()}")
@@ -41,15 +43,13 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
         error = error.__cause__ or error.__context__
 
 
-def _invalid_value(error: BaseException) -> str | None:
+def _invalid_value(error: BaseException, override: str | None) -> str | None:
     """For a value of another type: the setting, what it takes, and the value."""
-    key = getattr(error, "full_key", None) if isinstance(error, OmegaConfBaseException) else None
+    key = error.full_key if isinstance(error, ValidationError) else None
     value = _VALUE.search(str(error))
-    if not key or value is None:
-        return None
     for name, item, hint, _ in walk(Settings):
-        if key == name or key.startswith(f"{name}["):
-            return f"{name} must be {expected(item, hint)}, got {value[1]!r}"
+        if key and (key == name or key.startswith(f"{name}[")):
+            return f"{name} must be {expected(item, hint)}, got {value[1] if value else override!r}"
     return None
 
 
@@ -70,5 +70,5 @@ def _unknown(message: str) -> str | None:
 
 
 def _nearest(name: str, known: list[str]) -> str:
-    match = get_close_matches(name, known, n=1, cutoff=0.5)
+    match = get_close_matches(name, known, n=1, cutoff=0.4)
     return f"; did you mean {match[0]}?" if match else ""

@@ -68,6 +68,8 @@ def expected(item: Field[Any], hint: Any) -> str:
         words = f"one of {', '.join(info.choices)}"
     else:
         words = " or ".join("keys and values" if kind is dict else names[kind] for kind in kinds)
+        if kinds == [list] and float in get_args(next(member for member in members if get_args(member))):
+            words += " of numbers"
     words += _range(info)
     return f"{words}, or null" if type(None) in get_args(hint) else words
 

@@ -14,10 +14,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from medups.bundle.train import _differences
 from medups.cli.main import main
-from medups.data.labels import beside, label_set
-from medups.data.nifti import write_nifti
+from medups.data.labels import label_set
+from medups.data.volumes.masks import labels_file
+from medups.data.volumes.nifti import write_nifti
+from medups.training.resume import differences
 
 TINY = [
     "data=phantom", "data.split.train=['0001','0002']", "data.split.val=['0003']", "data.split.test=['0004']",
@@ -71,7 +72,7 @@ def test_the_same_seed_trains_the_same_weights(run, tmp_path):
 def test_a_finished_run_says_so(run, capsys):
     _, recipe = run
     assert medups("train", *recipe) == 0
-    assert "this run is finished after 6 steps" in capsys.readouterr().out
+    assert "this run finished after 6 steps" in capsys.readouterr().out
 
 
 def test_training_starts_from_published_weights(run, tmp_path, capsys):
@@ -103,7 +104,7 @@ def test_another_configuration_does_not_resume(run, capsys):
     _, recipe = run
     assert medups("train", *recipe, "training.optimizer.lr=0.5") == 2
     error = capsys.readouterr().err
-    assert "training.optimizer.lr: 0.003 then, 0.5 now" in error
+    assert "training.optimizer.lr: was 0.003, now 0.5" in error
 
 
 def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
@@ -122,18 +123,18 @@ def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
     weights = tmp_path / "weights.pt"
     torch.save({"a": torch.zeros(1)}, weights)
     for change, found in (
-        (["upsampler.options.radius=4"], "upsampler.options.radius: 8 then, 4 now"),
-        ([f"weights.path={weights}"], "weights.path: None then, "),
+        (["upsampler.options.radius=4"], "upsampler.options.radius: was 8, now 4"),
+        ([f"weights.path={weights}"], "weights.path: was None, now "),
     ):
         assert medups("train", *recipe, *change) == 2
         assert found in capsys.readouterr().err
     assert medups("train", *recipe, "data.split.train=['0001','0003','0002','0004']") == 2
-    assert "cases.train: the same in another order now" in capsys.readouterr().err
+    assert "cases.train: the same cases in another order" in capsys.readouterr().err
     for kind in ("images", "labels"):
         name = f"{'img' if kind == 'images' else 'label'}0004.nii.gz"
         (tmp_path / "data" / kind / name).unlink()
     assert medups("train", *recipe) == 2
-    assert "cases.train: without 0004 now" in capsys.readouterr().err
+    assert "cases.train: removed 0004" in capsys.readouterr().err
 
 
 def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
@@ -175,7 +176,7 @@ def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path, capsys):
     again = ["--input", phantoms / "img", "--cases", "test", "--skip-existing", "--output", tmp_path / "t"]
     assert medups("predict", *model, *again) == 0
     assert (tmp_path / "t" / "img0004.nii.gz").stat().st_mtime_ns == before
-    assert "1 masks are there and are kept" in capsys.readouterr().out
+    assert "kept 1 existing mask" in capsys.readouterr().out
     assert medups("predict", *model, "--input", phantoms / "img", "--cases", "0009", "--output", tmp_path / "t") == 2
     for output in ("one.nrrd", "one.NII.GZ"):
         wrong = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / output]
@@ -226,8 +227,8 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["nonsense=1"], "nonsense"),
-        (["network=unknown"], "network/unknown"),
+        (["nonsense=1"], "nonsense: unknown setting"),
+        (["network=unknown"], "network=unknown: unknown choice"),
         (["data.root"], "data.root: expected key=value"),
         (["label_set=unknown"], "unknown label set 'unknown'"),
         (["network.size=100"], "use 112 x 112"),
@@ -238,29 +239,29 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
         (["training.loss._target_=os.system"], "is not allowed"),
         (["network=unet_3d", "upsampler=patch_expand"], "unknown upsampler 'patch_expand'"),
         (["network=unet_3d", "network.spacing=[0,1.5,1.5]"], "network.spacing must be three numbers"),
-        (["network=unet_3d", "network.spacing=0"], "network.spacing must be three numbers"),
-        (["network.spacing=[4,2,2]"], "network.spacing is for networks that take patches"),
+        (["network=unet_3d", "network.spacing=0"], "network.spacing must be a list of numbers, or null, got '0'"),
+        (["network.spacing=[4,2,2]"], "network.spacing is for networks on patches"),
         (["training.validations=0"], "training.validations must be a whole number, 1 or more, got 0"),
-        (["training.steps=1.5"], "training.steps must be a whole number, 1 or more, got 1.5"),
+        (["training.steps=1.5"], "training.steps must be a whole number, 1 or more, or null, got '1.5'"),
         (["training.batch_size=0"], "training.batch_size must be a whole number, 1 or more, got 0"),
         (["training.workers=-1"], "training.workers must be a whole number, 0 or more, got -1"),
-        (["training.patience=0"], "training.patience must be a whole number, 1 or more, got 0"),
-        (["training.clip_norm=x"], "training.clip_norm must be a number, 0 or more, got 'x'"),
-        (["training.ema_decay=3"], "training.ema_decay must be a number, 0 to 1, got 3"),
+        (["training.patience=0"], "training.patience must be a whole number, 1 or more, or null, got 0"),
+        (["training.clip_norm=x"], "training.clip_norm must be a number, 0 or more, or null, got 'x'"),
+        (["training.ema_decay=3"], "training.ema_decay must be a number, 0 to 1, or null, got 3"),
         (["training.balanced=7"], "training.balanced must be a number, 0 to 1, got 7"),
         (["training.optimizer.lr=fast"], "training.optimizer.lr must be a number, 0 or more, got 'fast'"),
         (["training.precision=bf16-true"], "training.precision must be one of 32-true, 16-mixed, bf16-mixed"),
         (["training.precision=16-mixed", "training.accelerator=cpu"], "needs a GPU"),
-        (["training.accelerator=cpu", "training.devices=abc"], "training.accelerator, devices, num_nodes or precision"),
-        (["training.num_nodes=abc"], "training.accelerator, devices, num_nodes or precision"),
+        (["training.devices=abc"], "training.devices must be a whole number, 1 or more, or auto, got 'abc'"),
+        (["training.num_nodes=abc"], "training.num_nodes must be a whole number, 1 or more, got 'abc'"),
         (["seed=-1"], "seed must be a whole number, 0 or more, got -1"),
-        (["fold=abc"], "fold must be 0 to 4, got 'abc'"),
+        (["fold=abc"], "fold must be a whole number, 0 or more, or null, got 'abc'"),
         (["output="], "output must name a folder"),
-        (["data.cache=/proc/nowhere"], "the cache cannot be written there"),
-        (["data.root=/a/ä b"], "expected key=value; text with other signs is quoted twice"),
+        (["data.cache=/proc/nowhere"], "the cache cannot be written to"),
+        (["data.root=/a/ä b"], "expected key=value; quote text with special characters twice"),
         (
             ["preprocessing=[{_target_: monai.transforms.NormalizeIntensityd, keys: [image]}]"],
-            "what becomes of a voxel must not depend on others",
+            "the result for a voxel must not depend on other voxels",
         ),
         (["weights.path=/nowhere.npz"], "weights.path: /nowhere.npz: cannot be read"),
     ],
@@ -350,7 +351,7 @@ def test_bad_predictions(run, phantoms, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
     good = ["--pred", mask, "--label", mask, "--label-labels", "btcv13", "--output", tmp_path / "out"]
     assert medups("evaluate", *good) == 2
-    assert "say with --pred-labels" in capsys.readouterr().err
+    assert "name the label set of the file with --pred-labels" in capsys.readouterr().err
     assert medups("evaluate", *good, "--pred-labels", "btcv13", "--organs", "livr") == 2
     assert "did you mean 'liver'" in capsys.readouterr().err
     own = tmp_path / "own.yaml"
@@ -372,19 +373,19 @@ def test_organs_that_are_not_in_all_masks(phantoms, tmp_path, capsys):
         mask.parent.mkdir(exist_ok=True)
         shutil.copy(phantoms / "label" / mask.name, mask)
         table = {number: organ for number, organ in label_set("btcv13").organs.items() if organ != "liver"}
-        beside(mask).write_text(json.dumps({**table, label_set("btcv13").id_of("liver"): liver}))
+        labels_file(mask).write_text(json.dumps({**table, label_set("btcv13").id_of("liver"): liver}))
     scored = ["evaluate", "--pred", tmp_path / "masks", *labels, "--output"]
     assert medups(*scored, tmp_path / "out") == 2
-    assert "label0002.nii.gz: its organs are not those of " in (error := capsys.readouterr().err)
+    assert "label0002.nii.gz: its organs differ from those of " in (error := capsys.readouterr().err)
     assert "Liver, liver" in error
     assert not (tmp_path / "out").exists()
     assert medups(*scored, tmp_path / "out", "--organs", "spleen") == 0
-    beside(tmp_path / "masks" / "label0002.nii.gz").write_text(
-        beside(tmp_path / "masks" / "label0001.nii.gz").read_text().replace("spleen", "tumour")
+    labels_file(tmp_path / "masks" / "label0002.nii.gz").write_text(
+        labels_file(tmp_path / "masks" / "label0001.nii.gz").read_text().replace("spleen", "tumor")
     )
     (tmp_path / "masks" / "label0001.nii.gz").unlink()
     assert medups(*scored, tmp_path / "rest") == 0
-    assert "organs not compared: tumour, spleen" in capsys.readouterr().out
+    assert "organs not compared: tumor, spleen" in capsys.readouterr().out
 
 
 def test_words_behind_an_option(phantoms, tmp_path, capsys):
@@ -413,7 +414,7 @@ def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys,
     def full(_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("medups.files.os.fsync", full)
+    monkeypatch.setattr("medups.io.files.os.fsync", full)
     scan, out = phantoms / "img" / "img0001.nii.gz", tmp_path / "out"
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1
     assert "No space left on device" in capsys.readouterr().err
@@ -421,9 +422,9 @@ def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys,
     monkeypatch.undo()
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 0
     before = {path: path.read_bytes() for path in out.iterdir()}
-    beside(out / "img0001.nii.gz").write_text('{"1": "another"}')  # of another model
-    before[beside(out / "img0001.nii.gz")] = b'{"1": "another"}'
-    monkeypatch.setattr("medups.files.os.fsync", full)
+    labels_file(out / "img0001.nii.gz").write_text('{"1": "another"}')  # of another model
+    before[labels_file(out / "img0001.nii.gz")] = b'{"1": "another"}'
+    monkeypatch.setattr("medups.io.files.os.fsync", full)
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1
     assert {path: path.read_bytes() for path in out.iterdir()} == before
 
@@ -440,4 +441,4 @@ def test_phantom_and_usage(tmp_path, capsys):
 def test_a_checkpoint_that_lists_its_cases_otherwise():
     """Of an earlier version: it differs, and that is said."""
     old, new = {"cases": {"0001": "train"}}, {"cases": {"train": ["0001"]}}
-    assert list(_differences(old, new)) == ["cases.0001: train then, None now", "cases.train: None then, ['0001'] now"]
+    assert list(differences(old, new)) == ["cases.0001: was train, now None", "cases.train: was None, now ['0001']"]

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from medups.cli.main import main
 from medups.data.labels import label_set
-from medups.data.nifti import write_nifti
+from medups.data.volumes.nifti import write_nifti
 
 BTCV = label_set("btcv13")
 
@@ -67,9 +67,9 @@ def test_all_problems_at_once(dataset, tmp_path, capsys):
     out, error = capsys.readouterr()
     out = " ".join(out.split())
     assert "label ids [90] are not in the set 'btcv13'" in out
-    assert "data.source_labels=totalsegmentator_v1 (or totalsegmentator_v2) has all ids of all masks" in out
+    assert "data.source_labels=totalsegmentator_v1 (or totalsegmentator_v2) names all ids of all masks" in out
     assert "label0002.nii.gz: shape" in out
-    assert "img0003.nii.gz: the compressed file is cut or damaged" in out
+    assert "img0003.nii.gz: the compressed file is truncated or damaged" in out
     assert "label0004.nii.gz: no organ of the set 'synapse8'" in out
     assert "4 problems in 4 cases" in error
     assert not (tmp_path / "cache").exists()
@@ -87,7 +87,7 @@ def test_files_that_do_not_pair_up_hide_nothing_else(dataset, tmp_path, capsys):
     assert "data.split.val: no such cases: 0003" in out
     assert "label ids [250] are not in the set 'btcv13'" in out
     assert "1: spleen, 2: right_kidney" in out
-    assert "250: NAME}', with the organs of 250, and give data.source_labels=own.yaml" in out
+    assert "250: NAME}', fill in the organs of 250, and set data.source_labels=own.yaml" in out
     assert "3 problems in 3 cases" in error
     assert not (tmp_path / "out").exists()
 
@@ -121,7 +121,7 @@ def test_left_and_right_exchanged(dataset, tmp_path, capsys):
     change(dataset / "label" / "label0001.nii.gz", lambda data, affine: (data[::-1], affine))
     assert prepare(dataset, tmp_path) == 0
     out = capsys.readouterr().out
-    assert "0001: left_kidney lies to the right of right_kidney" in out
+    assert "0001: left_kidney is to the right of right_kidney" in out
     assert "0002: left_kidney" not in out
 
 

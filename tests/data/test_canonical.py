@@ -8,8 +8,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medups.data.canonical import Grid, same_grid
-from medups.data.resize import resize_image, resize_labels, resized_shape
+from medups.data.volumes import Grid, same_grid
+from medups.data.volumes.resize import resize_image, resize_labels, resized_shape
 
 CODES = [
     "".join(flip[axis] for axis, flip in zip(order, signs, strict=True))

@@ -6,6 +6,7 @@ import os
 import shutil
 import stat
 import time
+from dataclasses import replace
 
 import nibabel as nib
 import numpy as np
@@ -15,37 +16,44 @@ from monai.transforms import Compose, RandFlipd, RandGaussianNoised
 from scipy import ndimage
 from torch.utils.data import DataLoader
 
-from medups.bundle.samples import open_source, sample_transforms
-from medups.cli.display import Terminal
-from medups.cli.settings import compose
-from medups.data import store
-from medups.data.cache import cached, prepared, read_cases
+from medups.data.cache import cached, entries, prepared, read_cases
 from medups.data.cases import case_key
 from medups.data.dataset import fold_of, open_dataset
+from medups.data.formats.synapse import synapse
 from medups.data.labels import label_set
-from medups.data.layouts.synapse import synapse
 from medups.data.parallel import in_parallel
 from medups.data.sampling import Patches, SampleStream, Slices
 from medups.data.transforms import zoom_image, zoom_labels
 from medups.errors import InputError
+from medups.progress import SilentProgress
+from medups.settings import compose
+from medups.settings.schema import DataSettings, SplitSettings
+from medups.tasks import VolumeTask
+from medups.training.samples import open_patches
+from medups.workflows.setup import source_of, transforms_of
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
-RAW = {"layout": "synapse", "source_labels": "btcv13"}
+TASK = VolumeTask(SYNAPSE)
+
+
+def raw(root, **split):
+    """The settings of raw BTCV files; parts of the split are None by default."""
+    return DataSettings(root=str(root), source_labels="btcv13", split=SplitSettings(**split))
 
 
 def synapse_cases(root):
-    return synapse({"root": root}).cases
+    return synapse(DataSettings(root=str(root))).cases
 
 
 def test_published_split():
-    config = compose(["data.root=somewhere"])["data"]
-    split = config["split"]
-    assert len(split["train"]) == 18
-    assert len(split["test"]) == 12
-    assert set(split["val"]) < set(split["train"])
-    assert not set(split["train"]) & set(split["test"])
-    assert config["source_labels"] == "btcv13"
-    assert split["test"] == [
+    data = compose(["data.root=somewhere"]).data
+    split = data.split
+    assert len(split.train) == 18
+    assert len(split.test) == 12
+    assert set(split.val) < set(split.train)
+    assert not set(split.train) & set(split.test)
+    assert data.source_labels == "btcv13"
+    assert split.test == [
         "0001",
         "0002",
         "0003",
@@ -62,27 +70,20 @@ def test_published_split():
 
 
 def test_validation_cases_are_not_trained_on(phantoms):
-    split = open_dataset(
-        {
-            **RAW,
-            "root": phantoms,
-            "split": {"train": ["0001", "0002"], "val": ["0002"], "test": ["0003"]},
-        }
-    )
+    split = open_dataset(raw(phantoms, train=["0001", "0002"], val=["0002"], test=["0003"]))
     assert [case.name for case in split.train] == ["0001"]
     assert [case.name for case in split.val] == ["0002"]
 
 
 def test_a_fold_validates_on_its_own_cases(phantoms, tmp_path):
     names = ["0001", "0002", "0003", "0004"]
-    config = compose([f"data.root={phantoms}", "fold=1"])["data"] | {"split": {"train": names, "val": [], "test": []}}
-    with pytest.raises(InputError, match="there are 4"):
-        open_dataset(config)
+    data = replace(raw(phantoms, train=names, val=[], test=[]), fold=1)
+    with pytest.raises(InputError, match="found 4"):
+        open_dataset(data)
     shutil.copytree(phantoms, tmp_path / "five")
     for kind in ("img", "label"):
         shutil.copy(phantoms / kind / f"{kind}0001.nii.gz", tmp_path / "five" / kind / f"{kind}0005.nii.gz")
-    config |= {"root": tmp_path / "five", "split": {"train": [*names, "0005"], "val": [], "test": []}}
-    split = open_dataset(config)
+    split = open_dataset(replace(raw(tmp_path / "five", train=[*names, "0005"], val=[], test=[]), fold=1))
     assert [case.name for case in split.val] == fold_of([*names, "0005"], 1)
     assert {case.name for case in split.train} == {*names, "0005"} - {case.name for case in split.val}
 
@@ -90,14 +91,14 @@ def test_a_fold_validates_on_its_own_cases(phantoms, tmp_path):
 @pytest.mark.parametrize(
     ("split", "message"),
     [
-        ({"train": ["0001", "0009"], "val": [], "test": []}, "no such cases: 0009; there is 0001, 0002"),
-        ({"train": ["0001"], "val": [], "test": ["0001"]}, "0001 would be trained on and tested on"),
+        ({"train": ["0001", "0009"], "val": [], "test": []}, "no such cases: 0009; the dataset has 0001, 0002"),
+        ({"train": ["0001"], "val": [], "test": ["0001"]}, "0001 would be both trained on and tested on"),
         ({"train": ["0001"], "val": ["0001"], "test": []}, "no cases left to train on"),
     ],
 )
 def test_bad_splits(phantoms, split, message):
     with pytest.raises(InputError, match=message):
-        open_dataset({**RAW, "root": phantoms, "split": split})
+        open_dataset(raw(phantoms, **split))
 
 
 def test_layout(phantoms, tmp_path):
@@ -105,7 +106,7 @@ def test_layout(phantoms, tmp_path):
     assert list(synapse_cases(tmp_path)) == ["0001", "0002", "0003", "0004"]
     (tmp_path / "RawData" / "Training" / "img" / "img0003.nii.gz").unlink()
     with pytest.raises(InputError, match=r"do not pair up: 1 masks without an image \(0003\)"):
-        open_dataset({**RAW, "root": tmp_path, "split": {"train": None, "val": [], "test": []}})
+        open_dataset(raw(tmp_path, val=[], test=[]))
     with pytest.raises(InputError, match="expected the folders img and label"):
         synapse_cases(tmp_path / "RawData" / "Training" / "img")
 
@@ -148,7 +149,7 @@ def test_an_entry_can_be_read_by_others(tmp_path):
     """As any file that the user makes; temporary folders are private."""
     before = os.umask(0o022)
     try:
-        store.open_entry(tmp_path / "cache" / "entry", lambda aside: {"made": True})
+        entries.open_entry(tmp_path / "cache" / "entry", lambda aside: {"made": True})
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "cache" / "entry").stat().st_mode) == 0o755
@@ -156,10 +157,10 @@ def test_an_entry_can_be_read_by_others(tmp_path):
 
 def test_an_entry_that_another_process_takes_away(tmp_path, monkeypatch):
     """Both found it damaged; the other removes what this one has put right."""
-    put, turns = store._put, []
+    move, turns = entries._move, []
 
-    def put_and_lose(aside, entry):
-        put(aside, entry)
+    def move_and_lose(aside, entry):
+        move(aside, entry)
         if len(turns) == 1:
             shutil.rmtree(entry)
 
@@ -167,12 +168,12 @@ def test_an_entry_that_another_process_takes_away(tmp_path, monkeypatch):
         turns.append(aside)
         return {"turn": len(turns)}
 
-    monkeypatch.setattr(store, "_put", put_and_lose)
-    assert store.open_entry(tmp_path / "entry", make)["turn"] == 2
+    monkeypatch.setattr(entries, "_move", move_and_lose)
+    assert entries.open_entry(tmp_path / "entry", make)["turn"] == 2
 
 
 @pytest.mark.parametrize("damage", ["a flipped byte", "a cut file", "a lost file", "a lost table"])
-def test_a_damaged_entry_is_made_anew(phantoms, tmp_path, damage):
+def test_a_damaged_entry_is_rebuilt(phantoms, tmp_path, damage):
     def read():
         return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
 
@@ -240,14 +241,23 @@ def test_parallel_work_stops_at_an_error():
     assert len(begun) < 20
 
 
-def test_a_mask_without_organs(phantoms, tmp_path):
-    with pytest.raises(InputError, match="no organ of the set"):
-        cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, type(SYNAPSE)("other", {1: "urinary_bladder"}))
+def test_a_healthy_case_is_kept_unless_all_are(phantoms, tmp_path):
+    """A mask without organs is a negative example; a run without a single organ has the wrong label set."""
+    target = type(SYNAPSE)("other", {1: "urinary_bladder"})
+    case = cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, target)
+    assert case.foreground.shape == (0, 3)
+    image, label = Patches([case], (8, 32, 32)).read(3, seed=0)
+    assert image.shape == (8, 32, 32)
+    assert not label.any()
+    sick = cached(synapse_cases(phantoms)["0002"], tmp_path, BTCV, SYNAPSE)
+    assert len(open_patches([case, sick], (8, 32, 32), 4)) == 8
+    with pytest.raises(InputError, match="no training case contains any organ of label_set"):
+        open_patches([case], (8, 32, 32), 4)
 
 
 def stream(source, seed=0, length=64):
     transform = Compose([RandFlipd(["image", "label"], prob=0.5), RandGaussianNoised("image", prob=0.5)])
-    return SampleStream(source, transform, seed, length)
+    return SampleStream(source, transform, TASK, seed, length)
 
 
 SOURCES = {
@@ -277,13 +287,13 @@ def test_sample_n_depends_on_seed_and_n_only(case, kind):
 
 def test_slices_made_ready_once_are_those_made_each_time(phantoms, tmp_path):
     """Here of the published recipe: scaled and resized in the cache, then turned; against all of it every time."""
-    config = compose([f"data.root={phantoms}", "network.size=96", "training.balanced=0.5"])
-    transforms = sample_transforms(config)
+    settings = compose([f"data.root={phantoms}", "network.size=96", "training.balanced=0.5"])
+    transforms = transforms_of(settings)
     assert [spec["_target_"].split(".")[-1] for spec in transforms.specs] == ["ScaleIntensityRanged", "ZoomSliced"]
     cases = list(read_cases(synapse_cases(phantoms).values(), tmp_path, BTCV, SYNAPSE))
-    ready = SampleStream(open_source(config, transforms, cases, Terminal()), transforms.each, 0, 64)
+    ready = SampleStream(source_of(settings, transforms, cases, SilentProgress()), transforms.each, TASK, 0, 64)
     whole = Compose([*transforms.once.transforms, *transforms.each.transforms])
-    fresh = SampleStream(Slices(cases, balanced=0.5), whole, 0, 64)
+    fresh = SampleStream(Slices(cases, balanced=0.5), whole, TASK, 0, 64)
     for n in range(64):
         for key in ("image", "label"):
             assert torch.equal(ready[n][key], fresh[n][key])
@@ -353,5 +363,5 @@ def test_folds_share_no_case_and_cover_all():
     assert fold_of(names[::-1], 2) == folds[2]  # by name, however they are listed
     with pytest.raises(InputError, match="0 to 4, got 5"):
         fold_of(names, 5)
-    with pytest.raises(InputError, match="there are 4"):
+    with pytest.raises(InputError, match="found 4"):
         fold_of(names[:4], 0)

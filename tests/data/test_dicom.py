@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from medups.data.dicom import read_dicom
-from medups.data.readers import find_scans
+from medups.data.volumes.dicom import read_dicom
+from medups.data.volumes.find import find_scans
 from medups.errors import InputError
 
 SHAPE = (6, 9, 7)  # slices, rows, columns
@@ -130,7 +130,9 @@ def test_a_damaged_slice_is_never_left_out(tmp_path, at, left):
 def test_a_picture_in_colours(tmp_path):
     picture = sitk.GetImageFromArray(np.zeros((4, 4, 3), np.uint8), isVector=True)
     sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
-    with pytest.raises(InputError, match=r"capture.dcm: expected a slice of one value a pixel, found 3 values a pixel"):
+    with pytest.raises(
+        InputError, match=r"capture.dcm: expected a slice of one value per pixel, found 3 values per pixel"
+    ):
         read_dicom(tmp_path)
 
 

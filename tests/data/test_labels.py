@@ -7,7 +7,8 @@ import json
 import numpy as np
 import pytest
 
-from medups.data.labels import LabelSet, beside, label_set, list_label_sets, organ_names, write_mask
+from medups.data.labels import LabelSet, label_set, list_label_sets, organ_names
+from medups.data.volumes.masks import labels_file, write_mask
 from medups.errors import InputError
 
 
@@ -30,7 +31,7 @@ def test_conversion_goes_by_name():
 
 
 def test_ids_that_a_mask_cannot_hold():
-    with pytest.raises(InputError, match="label set far: ids of at most 255 can be learnt, got 256"):
+    with pytest.raises(InputError, match="label set far: ids up to 255 can be learned, got 256"):
         label_set("btcv13").convert(np.arange(3), LabelSet("far", {256: "spleen"}))
 
 
@@ -42,17 +43,17 @@ def test_unknown_ids_are_named():
 def test_table_beside_a_mask(tmp_path):
     mask = tmp_path / "case.nii.gz"
     write_mask(mask, np.eye(3, dtype=np.uint8)[None], np.eye(4), label_set("synapse8"))
-    assert beside(mask).name == "case.labels.json"
-    assert json.loads(beside(mask).read_text())["5"] == "liver"
-    assert label_set(str(beside(mask))).organs == label_set("synapse8").organs
+    assert labels_file(mask).name == "case.labels.json"
+    assert json.loads(labels_file(mask).read_text())["5"] == "liver"
+    assert label_set(str(labels_file(mask))).organs == label_set("synapse8").organs
 
 
 def test_names_that_nobody_knows():
     with pytest.raises(InputError, match="did you mean 'synapse8'"):
         label_set("synapse")
     with pytest.raises(InputError, match="unknown organ 'livr'; did you mean 'liver'"):
-        organ_names("spleen,livr", ["liver", "spleen", "tumour"])
-    assert organ_names("spleen, tumour", ["liver", "spleen", "tumour"]) == ["spleen", "tumour"]
+        organ_names("spleen,livr", ["liver", "spleen", "tumor"])
+    assert organ_names("spleen, tumor", ["liver", "spleen", "tumor"]) == ["spleen", "tumor"]
     assert organ_names("synapse8", []) == label_set("synapse8").names
     with pytest.raises(InputError, match="unique"):
         LabelSet("mine", {1: "liver", 2: "liver"})

@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from medups.cli.main import main
-from medups.data.canonical import Grid
 from medups.data.labels import label_set
 from medups.data.phantom import make_phantom, write_phantoms
+from medups.data.volumes import Grid
 from medups.errors import InputError
 
 EIGHT = label_set("synapse8").names

@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 
 from medups.data.labels import label_set
-from medups.data.nifti import Volume, read_nifti, write_nifti
-from medups.data.readers import find_scans, on_grid_of, read_labels, read_scan, scans_by_key
+from medups.data.volumes import Volume, on_grid_of
+from medups.data.volumes.find import find_scans, scans_by_key
+from medups.data.volumes.nifti import read_nifti, write_nifti
+from medups.data.volumes.read import read_labels, read_scan
 from medups.errors import InputError
 
 AFFINE = np.array([[-0.8, 0, 0, 90], [0, 0.8, 0, -50], [0, 0, 3, 7], [0, 0, 0, 1.0]])
@@ -54,7 +56,7 @@ def test_scaled_and_plain_files(volume, tmp_path):
 def test_cut_gzip(path, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
-    with pytest.raises(InputError, match="cut or damaged"):
+    with pytest.raises(InputError, match="truncated or damaged"):
         read_scan(path)
 
 
@@ -64,7 +66,7 @@ def test_every_flipped_byte_is_noticed(path):
         damaged = bytearray(content)
         damaged[position] ^= 0x10
         path.write_bytes(damaged)
-        with pytest.raises(InputError, match="cut or damaged"):
+        with pytest.raises(InputError, match="truncated or damaged"):
             read_scan(path)
 
 
@@ -72,7 +74,7 @@ def test_cut_plain_file(volume, tmp_path):
     path = tmp_path / "scan.nii"
     write_nifti(path, volume, AFFINE)
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(InputError, match="the file is cut: 1000 bytes found, 2272 expected"):
+    with pytest.raises(InputError, match="the file is truncated: 1000 bytes found, 2272 expected"):
         read_scan(path)
 
 
@@ -116,7 +118,7 @@ def test_masks_are_turned_but_never_moved(volume):
     np.testing.assert_array_equal(on_grid_of(mask, image).data, volume)
     shifted = AFFINE.copy()
     shifted[2, 3] += 1
-    with pytest.raises(InputError, match="mask: the affine puts voxels elsewhere than image"):
+    with pytest.raises(InputError, match="mask: its affine places voxels elsewhere than image"):
         on_grid_of(Volume(volume, shifted, "mask"), image)
     with pytest.raises(InputError, match="differs from"):
         on_grid_of(Volume(volume[:-1], AFFINE, "mask"), image)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from medups.data.labels import LabelSet, label_set
-from medups.data.nifti import write_nifti
+from medups.data.volumes.nifti import write_nifti
 from medups.errors import InputError
 from medups.evaluation import evaluate, find_pairs
 
@@ -89,5 +89,5 @@ def test_one_mask_is_drawn_on_its_own_scan(pairs, tmp_path):
     assert find_pairs(*one, tmp_path / "pred")[0][0].image == one[0]
     assert find_pairs(*one, one[1])[0][0].image == one[1]
     one[0].rename(tmp_path / "img0009.nii.gz")
-    with pytest.raises(InputError, match=r"pred: no image for .*img0009.nii.gz; there is 0001, 0003"):
+    with pytest.raises(InputError, match=r"pred: no image for .*img0009.nii.gz; the folder has 0001, 0003"):
         find_pairs(tmp_path / "img0009.nii.gz", one[1], tmp_path / "pred")

@@ -68,11 +68,11 @@ def test_on_a_monai_encoder():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="in_channels must name two maps at least"):
+    with pytest.raises(ValueError, match="in_channels must name at least two maps"):
         DirectDecoder(2, [8], 2)
     with pytest.raises(ValueError, match="width must be a multiple of 8, got 12"):
         FusionDecoder(2, CHANNELS, 2, 12)
-    with pytest.raises(ValueError, match="made for 3 maps, got 2"):
+    with pytest.raises(ValueError, match="built for 3 maps, got 2"):
         FusionDecoder(2, CHANNELS, 2, 16)(pyramid(2)[:2])
 
 

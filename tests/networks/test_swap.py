@@ -13,7 +13,8 @@ from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
 from torch import nn
 
 from medups.networks import GuidedStep, TransUNet, swap_upsampling
-from medups.networks.swap.nets import GuidedMedNeXt
+from medups.networks.swap.added_skips import GuidedMedNeXt
+from medups.networks.swap.site import set_class
 from medups.upsamplers import SAPA, ReSFU, Upsampled
 
 DIMS = pytest.mark.parametrize("dims", [2, 3])
@@ -175,7 +176,7 @@ def test_mednext_runs_as_before(deep_supervision):
     net = nets.MedNeXt(2, 8, 1, 3, kernel_size=3, deep_supervision=deep_supervision)
     image = torch.randn(1, 1, 32, 32)
     expected = net(image)
-    net.__class__ = GuidedMedNeXt
+    set_class(net, GuidedMedNeXt)
     for new, old in zip(net(image), expected, strict=True):
         torch.testing.assert_close(new, old)
 
@@ -258,7 +259,7 @@ def test_only_some_steps():
     net, _ = make("SwinUNETR", 2)
     report = swap_upsampling(net, "resfu", only=["decoder1*", "decoder2*"])
     assert [done.path for done in report.swapped] == ["decoder2.transp_conv", "decoder1.transp_conv"]
-    assert all("not among those asked for" in kept.why for kept in report.kept)
+    assert all("matches none of the patterns" in kept.why for kept in report.kept)
     assert type(net.decoder5).__name__ == "UnetrUpBlock"
 
 
@@ -339,20 +340,20 @@ def test_dtype_and_mode_follow_the_network():
 @pytest.mark.parametrize(
     ("net", "upsampler", "options", "message"),
     [
-        (lambda: nets.HighResNet(2, 1, 2), "resfu", {}, "nothing that upsamples was found"),
+        (lambda: nets.HighResNet(2, 1, 2), "resfu", {}, "no upsampling was found"),
         (
             lambda: nets.VNet(2, 1, 2),
             "resfu",
             {},
-            r"up_tr32\.up_conv: transposed convolution kept, no skip(.|\n)*UpCat",
+            r"up_tr32\.up_conv: transposed convolution kept, it has no skip(.|\n)*UpCat",
         ),
         (lambda: nets.UNet(1, 1, 2, **_LEVELS), "resfu", {}, "2 or 3 spatial axes, it has 1"),
         (lambda: nets.BasicUNet(1, 1, 2), "carafe", {}, "2 or 3 spatial axes, it has 1"),
         (lambda: make("BasicUNet", 2)[0].upcat_1, "resfu", {}, "the network: .* it is the block itself"),
-        (lambda: nn.ConvTranspose2d(4, 4, 2, 2), "carafe", {}, "nothing that upsamples was found"),
+        (lambda: nn.ConvTranspose2d(4, 4, 2, 2), "carafe", {}, "no upsampling was found"),
         (lambda: make("BasicUNet", 2)[0], "magic", {}, "unknown upsampler 'magic'"),
         (lambda: make("BasicUNet", 2)[0], "freqfusion", {"offset_groups": 3}, r"upcat_4\.upsample\.deconv: .*divide"),
-        (lambda: make("BasicUNet", 2)[0], "resfu", {"only": "decoder*"}, "not among those asked for"),
+        (lambda: make("BasicUNet", 2)[0], "resfu", {"only": "decoder*"}, "matches none of the patterns"),
     ],
 )
 def test_nothing_to_replace(net, upsampler, options, message):

@@ -84,7 +84,7 @@ def test_every_parameter_learns(upsampler, image_guide):
     ("arguments", "message"),
     [
         ({"img_size": 100}, "use 112 x 112"),
-        ({"variant": "huge"}, "there is tiny, small, base, test"),
+        ({"variant": "huge"}, "known are tiny, small, base, test"),
         ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
     ],
 )

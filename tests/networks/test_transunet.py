@@ -73,7 +73,7 @@ def test_upsampler_is_what_the_config_says():
     ("arguments", "message"),
     [
         ({"img_size": 100}, "use 112 x 112"),
-        ({"variant": "huge"}, "there is r50_vit_b16, vit_b16, tiny"),
+        ({"variant": "huge"}, "known are r50_vit_b16, vit_b16, tiny"),
         ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
     ],
 )

@@ -17,8 +17,8 @@ from triton.backends.compiler import GPUTarget
 from triton.runtime.jit import JITFunction
 
 from medups.ops import backend, neighbor_similarity, reassemble, sample_offsets
-from medups.ops.grid import resize_linear
-from medups.ops.guided_filter import box_mean
+from medups.ops.box_sums import box_mean
+from medups.ops.resizing import resize_linear
 
 SIZES = [((5, 7), (10, 16)), ((4, 4, 6), (8, 8, 16))]
 REASSEMBLIES = [

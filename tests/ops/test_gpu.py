@@ -14,8 +14,8 @@ import torch
 
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.backend import choose_backend, use_backend
-from medups.ops.grid import resize_linear
-from medups.ops.guided_filter import box_mean
+from medups.ops.box_sums import box_mean
+from medups.ops.resizing import resize_linear
 from medups.upsamplers import create_upsampler
 
 pytest.importorskip("triton", reason="Triton is not installed: it is made for Linux alone")
@@ -219,7 +219,9 @@ COMPILED = [
 @pytest.mark.parametrize(("capability", "dtypes"), COMPILED)
 def test_all_kernels_compile(capability, dtypes, tmp_path):
     """The interpreter takes what the compiler refuses; the compiler needs no GPU."""
-    from medups.ops.gpu.kernels import sampling, taps, window
+    from medups.ops.box_sums import kernels as window
+    from medups.ops.offset_sampling import kernels as sampling
+    from medups.ops.taps import kernels as taps
 
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)

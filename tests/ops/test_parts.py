@@ -8,11 +8,11 @@ import torch
 from torch.nn import functional as F
 
 from medups.ops import guided_filter, paired_difference_conv, reassemble
-from medups.ops.gaussian import gaussian_blur
-from medups.ops.grid import resize_linear
-from medups.ops.group_norm import group_norm_as_resized
-from medups.ops.guided_filter import box_mean
-from medups.ops.kernel_logits import kernel_logits
+from medups.ops.blurring import gaussian_blur
+from medups.ops.box_sums import box_mean
+from medups.ops.kernel_prediction import LogitLayers, kernel_logits
+from medups.ops.resized_norms import group_norm_as_resized
+from medups.ops.resizing import resize_linear
 
 torch.set_default_dtype(torch.float32)
 
@@ -130,7 +130,7 @@ def literal_logits(around, query, centre, mix, mix_bias, norm_weight, norm_bias,
 def test_kernel_logits_equal_their_layers(size):
     """Outputs and every gradient, against the layers one by one; 300 x 90 pixels take more than one part."""
     layers = logit_layers(2, 8, 4, 9, *size)
-    found, expected = kernel_logits(*layers, norm_groups=2), literal_logits(*layers)
+    found, expected = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2), literal_logits(*layers)
     torch.testing.assert_close(found, expected)
     cotangent = torch.randn_like(expected)
     for one, other in zip(
@@ -145,7 +145,7 @@ def test_kernel_logits_keep_their_statistics_far_from_zero():
     with torch.no_grad():
         layers[4] += 1000
         exact = literal_logits(*(value.double() for value in layers))
-        found = kernel_logits(*layers, norm_groups=2)
+        found = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2)
     assert (found.double() - exact).abs().max() < 2e-3 * exact.abs().max()
 
 

@@ -6,38 +6,38 @@ import pytest
 import torch
 
 from medups.ops import neighbor_similarity, reassemble
-from medups.ops.layout import Layout
+from medups.ops.taps.geometry import TapGeometry
 
-SHIFTED = Layout((3, 3), (4, 6), (2, 2))  # of a map enlarged to 8 x 10
-GATHERED = Layout((2, 3), (4, 5), None)
+SHIFTED = TapGeometry((3, 3), (4, 6), (2, 2))  # of a map enlarged to 8 x 10
+GATHERED = TapGeometry((2, 3), (4, 5), None)
 
 
-def operands(layout):
+def operands(geometry):
     torch.manual_seed(0)
     source = torch.randn(2, 2, 3, 8, 10, requires_grad=True)
     indices = []
-    if layout.steps is None:
-        indices = [torch.randint(0, n, (k, m)) for n, k, m in zip((8, 10), layout.counts, layout.size, strict=True)]
-    taps = torch.randn(2, 2, layout.counts[0] * layout.counts[1], *layout.size, requires_grad=True)
-    values = torch.randn(2, 2, 3, *layout.size, requires_grad=True)
-    rest = (list(layout.counts), list(layout.size), list(layout.steps or (0, 0)), indices)
+    if geometry.steps is None:
+        indices = [torch.randint(0, n, (k, m)) for n, k, m in zip((8, 10), geometry.counts, geometry.size, strict=True)]
+    taps = torch.randn(2, 2, geometry.counts[0] * geometry.counts[1], *geometry.size, requires_grad=True)
+    values = torch.randn(2, 2, 3, *geometry.size, requires_grad=True)
+    rest = (list(geometry.counts), list(geometry.size), list(geometry.steps or (0, 0)), indices)
     return source, taps, values, rest
 
 
-@pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
-def test_opcheck(layout, opcheck):
+@pytest.mark.parametrize("geometry", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
+def test_opcheck(geometry, opcheck):
     """Schema, autograd registration and fake tensors as torch checks them; tracing is the contract's test_compile."""
-    source, taps, values, rest = operands(layout)
+    source, taps, values, rest = operands(geometry)
     opcheck(torch.ops.medups.weighted_sum, (source, taps, *rest))
     opcheck(torch.ops.medups.dot_products, (source, values, *rest))
     plain = [value.detach() for value in (source, taps, values)]
     opcheck(torch.ops.medups.spread_taps, (*plain, *rest))
 
 
-@pytest.mark.parametrize("layout", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
-def test_sum_dot_and_spread_are_transposes(layout):
+@pytest.mark.parametrize("geometry", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
+def test_sum_dot_and_spread_are_transposes(geometry):
     """<sum(s, w), v> = <s, spread(w, v)> = <w, dot(s, v)>, whatever they hold."""
-    source, taps, values, rest = (v.detach().double() if isinstance(v, torch.Tensor) else v for v in operands(layout))
+    source, taps, values, rest = (v.detach().double() if isinstance(v, torch.Tensor) else v for v in operands(geometry))
     ops = torch.ops.medups
     first = (ops.weighted_sum(source, taps, *rest) * values).sum()
     torch.testing.assert_close((ops.spread_taps(source, taps, values, *rest) * source).sum(), first)

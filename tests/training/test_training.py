@@ -18,17 +18,19 @@ from lightning_fabric.plugins import MixedPrecision
 from monai.losses import DiceCELoss
 from torch import nn
 
-from medups.cli.settings import compose
-from medups.config import build
+from medups.data.labels import LabelSet
 from medups.data.sampling import SampleError
 from medups.errors import InputError
-from medups.training.batches import DataWorkerError
-from medups.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from medups.training.footprint import footprint
-from medups.training.groups import parameter_groups
-from medups.training.loop import Hooks, NonFiniteLossError, Plan, rate_at, train
+from medups.instantiate import instantiate
+from medups.io.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
+from medups.settings import compose
+from medups.tasks import VolumeTask
+from medups.training.batches import BatchShareSampler, DataWorkerError
+from medups.training.memory import estimate_memory
 from medups.training.objective import objective
-from medups.training.ranks import Order
+from medups.training.param_groups import parameter_groups
+from medups.training.plan import Plan, rate_at
+from medups.training.trainer import Hooks, NonFiniteLossError, Trainer
 from medups.upsamplers import CARAFE
 
 PLAN = Plan(steps=12, batch_size=4, validate_every=3, poly_power=0.9)
@@ -89,11 +91,20 @@ def run(
         made = kind(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
     else:
         made = kind(accelerator="cpu", devices=1, precision=precision)
-    best = train(
-        made, network, lambda x, y: criterion(x.float(), y[:, 0]), optimizer, stream or Blobs(), plan, hooks, folder,
-        {"of": "test"}, 7,
-    )  # fmt: skip
-    return best, losses
+    trainer = Trainer(
+        fabric=made,
+        task=VolumeTask(LabelSet("blobs", {1: "blob"})),
+        network=network,
+        loss=lambda x, y: criterion(x.float(), y[:, 0]),
+        optimizer=optimizer,
+        stream=stream or Blobs(),
+        plan=plan,
+        hooks=hooks,
+        folder=folder,
+        identity={"of": "test"},
+        seed=7,
+    )
+    return trainer.run(), losses
 
 
 def weights(state, kind="weights"):
@@ -164,7 +175,7 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
         calls.append(1)
         return nn.functional.cross_entropy(logits, label) * (math.nan if len(calls) == 8 else 1)
 
-    with pytest.raises(NonFiniteLossError, match="step 8 is nan, of the batch 28, 29, 30, 31;"):
+    with pytest.raises(NonFiniteLossError, match="step 8 is nan for the batch 28, 29, 30, 31;"):
         run(tmp_path, loss=loss)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
 
@@ -196,7 +207,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm
         return NoGradient.apply(value) if len(calls) == 6 else value
 
     named = "case 2 slice 0, case 2 slice 1, case 2 slice 2, case 2 slice 3"
-    with pytest.raises(NonFiniteLossError, match=f"the gradient's norm of step 6 is (nan|inf), of the batch {named};"):
+    with pytest.raises(NonFiniteLossError, match=f"the gradient norm of step 6 is (nan|inf) for the batch {named};"):
         run(tmp_path, loss=loss, plan=replace(PLAN, clip_norm=clip_norm), stream=Named())
     state = load_checkpoint(tmp_path / "last.pt")
     assert state["step"] == 3
@@ -204,21 +215,21 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm
 
 
 def test_a_scaler_that_finds_no_scale_gives_up(tmp_path, monkeypatch):
-    monkeypatch.setattr("medups.training.loop._SKIPPED_STEPS", 5)
+    monkeypatch.setattr("medups.training.trainer._MAX_SKIPPED_STEPS", 5)
     losses = []
 
     def loss(logits, label):
         losses.append(nn.functional.cross_entropy(logits, label))
         return NoGradient.apply(losses[-1])
 
-    with pytest.raises(NonFiniteLossError, match=r"gradient's norm of step 6 is (inf|nan)"):
+    with pytest.raises(NonFiniteLossError, match=r"gradient norm of step 6 is (inf|nan)"):
         run(tmp_path, loss=loss, precision="16-mixed")
     assert len(losses) == 6
 
 
 def test_processes_that_find_other_checkpoints(tmp_path, monkeypatch):
-    monkeypatch.setattr("medups.training.loop.gathered_objects", lambda own: [own, own + 3])
-    with pytest.raises(InputError, match=r"checkpoints of steps \{0, 3\}; give a folder that all nodes share"):
+    monkeypatch.setattr("medups.training.trainer.gathered_objects", lambda local: [local, local + 3])
+    with pytest.raises(InputError, match=r"checkpoints of steps \{0, 3\}; choose a folder that all nodes share"):
         run(tmp_path)
 
 
@@ -258,7 +269,7 @@ def test_no_checkpoint_that_is_whole(tmp_path):
     run(tmp_path)
     for name in ("last.pt", "previous.pt"):
         (tmp_path / name).write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"last.pt.*previous.pt.*no other is left"):
+    with pytest.raises(InputError, match=r"last.pt.*previous.pt.*no intact checkpoint is left"):
         run(tmp_path)
 
 
@@ -270,8 +281,8 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
         if len(calls) > 2:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
-    monkeypatch.setattr("medups.files.os.fsync", sync)
-    with pytest.raises(CheckpointError, match=r"No space left on device.*the one before is kept"):
+    monkeypatch.setattr("medups.io.files.os.fsync", sync)
+    with pytest.raises(CheckpointError, match=r"No space left on device.*the previous checkpoint is intact"):
         run(tmp_path)
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "previous.pt"]
@@ -287,7 +298,9 @@ def test_a_disk_that_fills_up_within_a_file(tmp_path):
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, hard))
     try:
-        with pytest.raises(CheckpointError, match=r"last.pt: cannot be written \(File too large\); the one before"):
+        with pytest.raises(
+            CheckpointError, match=r"last.pt: cannot be written \(File too large\); the previous checkpoint"
+        ):
             save_checkpoint(path, {"step": torch.zeros(200_000)})
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
@@ -319,31 +332,31 @@ def _no_such_slice():
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_sample_that_cannot_be_made(tmp_path, workers):
-    with pytest.raises(DataWorkerError, match=r"could not be made: .*sample 21, case 0005 slice 3: OSError: cut"):
+    with pytest.raises(DataWorkerError, match=r"could not be prepared: .*sample 21, case 0005 slice 3: OSError: cut"):
         run(tmp_path, stream=Broken(21, _no_such_slice), plan=replace(PLAN, workers=workers))
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 3
 
 
 def test_a_data_worker_that_is_killed(tmp_path):
     stream = Broken(21, lambda: os.kill(os.getpid(), signal.SIGKILL))
-    with pytest.raises(DataWorkerError, match=r"died \((Killed|without a word)\).*lower training.workers"):
+    with pytest.raises(DataWorkerError, match=r"died \((Killed|no message)\).*lower training.workers"):
         run(tmp_path, stream=stream, plan=replace(PLAN, workers=1))
 
 
-@pytest.mark.parametrize(("parts", "ranks"), [(1, 1), (2, 1), (1, 2), (3, 4)])
-def test_processes_share_every_batch(parts, ranks):
-    orders = [list(Order(range(2, 5), 24, parts, rank, ranks)) for rank in range(ranks)]
-    own = 24 // (parts * ranks)
+@pytest.mark.parametrize(("parts", "processes"), [(1, 1), (2, 1), (1, 2), (3, 4)])
+def test_processes_share_every_batch(parts, processes):
+    orders = [list(BatchShareSampler(range(2, 5), 24, parts, rank, processes)) for rank in range(processes)]
+    share = 24 // (parts * processes)
     for step in range(3):
         for part in range(parts):
             first = (2 + step) * 24 + part * 24 // parts
-            at = slice((step * parts + part) * own, (step * parts + part + 1) * own)
+            at = slice((step * parts + part) * share, (step * parts + part + 1) * share)
             assert [n for order in orders for n in order[at]] == list(range(first, first + 24 // parts))
 
 
 def test_more_processes_than_samples():
     with pytest.raises(InputError, match=r"batch_size=4 must be a multiple of accumulate x processes = 1 x 8"):
-        Order(range(3), 4, 1, 0, 8)
+        BatchShareSampler(range(3), 4, 1, 0, 8)
 
 
 def test_deep_supervision_by_hand():
@@ -371,14 +384,14 @@ def test_footprint_by_hand():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters())
     sample = {"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16, dtype=torch.int64)}
-    need = footprint(network, optimizer, sample, 2, workers=3)
+    need = estimate_memory(network, optimizer, sample, 2, workers=3)
     floats = 2 * 256 * (1 + 4 + 4) + 2 * 4  # the image, the ReLU's, the norm's with mean and deviation
     assert need.activations == 4 * floats
     assert need.state == 4 * 4 * sum(p.numel() for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert "needs about" in need.describe(torch.device("cpu"))
     learnt = sum(p.numel() for p in network.parameters())
-    assert footprint(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * learnt
+    assert estimate_memory(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * learnt
 
 
 def test_rate_is_poly():
@@ -420,8 +433,7 @@ def test_parameter_groups():
 
 def test_published_loss_by_hand():
     """Half cross-entropy, half soft Dice over the whole batch with a squared denominator, background included."""
-    spec = compose(["data.root=x"])["training"]["loss"]
-    loss = build(spec)
+    loss = instantiate(compose(["data.root=x"]).training.loss)
     assert isinstance(loss, DiceCELoss)
     torch.manual_seed(0)
     logits, label = torch.randn(3, 4, 5, 5), torch.randint(0, 4, (3, 1, 5, 5))
@@ -440,13 +452,13 @@ def test_damaged_checkpoints_are_told(tmp_path):
     save_checkpoint(path, {"step": 1})
     whole = path.read_bytes()
     path.write_bytes(whole[:-20])
-    with pytest.raises(InputError, match="damaged or other file"):
+    with pytest.raises(InputError, match="damaged file or another kind"):
         load_checkpoint(path)
     save_checkpoint(path, {"weights": torch.arange(100.0)})
     content = bytearray(path.read_bytes())
     content[content.index(torch.arange(100.0).numpy().tobytes()) + 50] ^= 1
     path.write_bytes(content)
-    with pytest.raises(InputError, match=r"damaged or other file \(its part .* has another checksum\)"):
+    with pytest.raises(InputError, match=r"damaged file or another kind \(member .* fails its checksum\)"):
         load_checkpoint(path)
 
 

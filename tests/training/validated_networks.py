@@ -9,7 +9,10 @@ import torch
 from lightning_fabric import Fabric
 from torch import nn
 
-from medups.training.loop import Hooks, Plan, train
+from medups.data.labels import LabelSet
+from medups.tasks import VolumeTask
+from medups.training.plan import Plan
+from medups.training.trainer import Hooks, Trainer
 
 
 class Noise(torch.utils.data.Dataset):
@@ -40,7 +43,19 @@ def main(ema_decay: str) -> None:
     optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
     loss = nn.CrossEntropyLoss()
     folder = Path(f"run-{ema_decay}")
-    train(fabric, network, lambda x, y: loss(x, y[:, 0]), optimizer, Noise(), plan, hooks, folder, {}, 0)
+    Trainer(
+        fabric=fabric,
+        task=VolumeTask(LabelSet("noise", {1: "loud"})),
+        network=network,
+        loss=lambda x, y: loss(x, y[:, 0]),
+        optimizer=optimizer,
+        stream=Noise(),
+        plan=plan,
+        hooks=hooks,
+        folder=folder,
+        identity={},
+        seed=0,
+    ).run()
     torch.save(seen, f"seen{fabric.global_rank}.pt")
 
 

@@ -112,7 +112,7 @@ def test_interpolate_is_torchs():
         (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 3, 3), torch.zeros(2, 4, 6, 6)), ValueError, "guide must be"),
         (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 3, 3), torch.zeros(1, 5, 6, 6)), ValueError, "guide must be"),
         (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 8, 8), torch.zeros(1, 4, 6, 6)), ValueError, "smaller than x"),
-        (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 3, 3), torch.zeros(1, 4, 6, 6).double()), TypeError, "must agree"),
+        (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 3, 3), torch.zeros(1, 4, 6, 6).double()), TypeError, "must match"),
         (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 4, 3, 3, dtype=torch.int64)), TypeError, "floating-point"),
         (lambda: ReSFU(2, 4, 4)(torch.zeros(1, 3, 3, 3), torch.zeros(1, 4, 6, 6)), ValueError, "x must be"),
     ],

@@ -33,7 +33,7 @@ def test_weights_inside_a_whole_network(published, module):
     """As in a checkpoint of mmsegmentation: the error names the places, ``prefix`` takes one of them."""
     whole = {f"module.decode_head.ups.{n}.{k}": v + n for n in (0, 1) for k, v in published.items()}
     whole["module.backbone.conv.weight"] = published["q.weight"]
-    with pytest.raises(ValueError, match=r"under decode_head\.ups\.0\., decode_head\.ups\.1\. \(give one as prefix\)"):
+    with pytest.raises(ValueError, match=r"under decode_head\.ups\.0\., decode_head\.ups\.1\. \(pass one as prefix\)"):
         load_published(module, whole, layout="resfu")
     report = load_published(module, whole, layout="resfu", prefix="decode_head.ups.1.")
     assert report.unused == report.fresh == []
@@ -42,7 +42,7 @@ def test_weights_inside_a_whole_network(published, module):
 
 def test_missing_and_unknown_names_are_listed(published, module):
     published["stranger.weight"] = published.pop("q.weight")
-    with pytest.raises(ValueError, match=r"missing: query\.weight; not known: stranger\.weight"):
+    with pytest.raises(ValueError, match=r"missing: query\.weight; unknown: stranger\.weight"):
         load_published(module, published, layout="resfu")
     report = load_published(module, published, layout="resfu", strict=False)
     assert report.fresh == ["query.weight"]
@@ -116,7 +116,7 @@ def test_a_head_for_other_classes_may_stay_fresh():
     network = TransUNet(32, 1, 9, variant="tiny")
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(
-        ValueError, match=r"classes alone differs: .*strict=false\) leaves head.weight, head.bias fresh"
+        ValueError, match=r"only the number of classes differs: .*strict=false\) leaves head.weight, head.bias fresh"
     ):
         load_published(network, published, layout="transunet")
     report = load_published(network, published, layout="transunet", strict=False)

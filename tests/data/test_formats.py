@@ -9,22 +9,23 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from medups.bundle.predict import plan
-from medups.cli.settings import compose
 from medups.data.cache import cached
 from medups.data.dataset import open_dataset
+from medups.data.formats.synapse import synapse
 from medups.data.labels import label_set
-from medups.data.layouts.synapse import synapse
-from medups.data.nifti import write_nifti
+from medups.data.volumes.nifti import write_nifti
 from medups.errors import InputError
 from medups.evaluation import find_pairs
+from medups.settings import compose
+from medups.settings.schema import DataSettings
+from medups.workflows.predict import list_jobs
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
 NAMES = ["0001", "0002", "0003", "0004"]
 
 
-def data(kind, root, *overrides):
-    return compose([f"data={kind}", f"data.root={root}", *overrides])["data"]
+def settings_of(kind, root, *overrides):
+    return compose([f"data={kind}", f"data.root={root}", *overrides]).data
 
 
 def files(phantoms, name):
@@ -35,7 +36,7 @@ def assert_same_case(case, labels, phantoms, tmp_path):
     """The case against the raw one of its number."""
     name = case.name[-4:]
     found = cached(case, tmp_path / "cache", labels, SYNAPSE)
-    expected = cached(synapse({"root": phantoms}).cases[name], tmp_path / "cache", BTCV, SYNAPSE)
+    expected = cached(synapse(DataSettings(root=str(phantoms))).cases[name], tmp_path / "cache", BTCV, SYNAPSE)
     np.testing.assert_array_equal(found.image, expected.image)
     np.testing.assert_array_equal(found.label, expected.label)
     assert found.spacing == expected.spacing
@@ -62,7 +63,7 @@ def datalist(phantoms, tmp_path):
 
 
 def test_datalist(datalist, phantoms, tmp_path):
-    dataset = open_dataset(data("datalist", datalist))
+    dataset = open_dataset(settings_of("datalist", datalist))
     assert dataset.names == {"train": ["0001", "0002"], "val": ["0003"], "test": ["0004"]}
     assert dataset.labels.organs == BTCV.organs
     assert dataset.test[0].label is None
@@ -73,8 +74,8 @@ def test_abbreviated_names_take_a_label_set(datalist):
     content = json.loads(datalist.read_text())
     content["labels"] = {"0": "background", "1": "spl", "2": "rkid"}
     datalist.write_text(json.dumps(content))
-    assert open_dataset(data("datalist", datalist)).labels.names == ["spl", "rkid"]
-    assert open_dataset(data("datalist", datalist, "data.source_labels=btcv13")).labels == BTCV
+    assert open_dataset(settings_of("datalist", datalist)).labels.names == ["spl", "rkid"]
+    assert open_dataset(settings_of("datalist", datalist, "data.source_labels=btcv13")).labels == BTCV
 
 
 @pytest.mark.parametrize(
@@ -82,14 +83,14 @@ def test_abbreviated_names_take_a_label_set(datalist):
     [
         ({"training": [{"image": "img0009.nii.gz", "label": "label0001.nii.gz"}]}, "no such file .*img0009"),
         ({"training": [{"image": ["a.nii", "b.nii"], "label": "c.nii"}]}, "several images"),
-        ({"training": [{"image": "img0001.nii.gz"}]}, "0001 would be trained on and have no mask"),
+        ({"training": [{"image": "img0001.nii.gz"}]}, "0001 would be trained on but have no mask"),
         ({"training": None}, "expected a datalist with the key training"),
     ],
 )
 def test_bad_datalists(datalist, change, message):
     datalist.write_text(json.dumps({**json.loads(datalist.read_text()), **change}))
     with pytest.raises(InputError, match=message):
-        open_dataset(data("datalist", datalist))
+        open_dataset(settings_of("datalist", datalist))
 
 
 @pytest.fixture
@@ -114,28 +115,28 @@ def nnunet(phantoms, tmp_path):
 
 
 def test_nnunet(nnunet, phantoms, tmp_path):
-    dataset = open_dataset(data("nnunet", nnunet))
+    dataset = open_dataset(settings_of("nnunet", nnunet))
     assert dataset.names == {"train": ["ph_0001", "ph_0002", "ph_0003"], "val": [], "test": ["ph_0004"]}
     assert_same_case(dataset.train[1], dataset.labels, phantoms, tmp_path)
     assert label_set(str(nnunet / "dataset.json")).organs == BTCV.organs
-    asked = open_dataset(data("nnunet", nnunet, "data.split.test=[ph_0002]"))
+    asked = open_dataset(settings_of("nnunet", nnunet, "data.split.test=[ph_0002]"))
     assert asked.names == {"train": ["ph_0001", "ph_0003"], "val": [], "test": ["ph_0002"]}
 
 
-@pytest.mark.parametrize("layout", ["nnunet", "datalist"])
-def test_the_split_names_the_scans_as_prediction_does(request, layout, phantoms, tmp_path):
+@pytest.mark.parametrize("form", ["nnunet", "datalist"])
+def test_the_split_names_the_scans_as_prediction_does(request, form, phantoms, tmp_path):
     """A bundle keeps the split's names; they find the scans, and the masks find their labels."""
-    root = request.getfixturevalue(layout)
+    root = request.getfixturevalue(form)
     scans = tmp_path / "scans"
     scans.mkdir()
     (tmp_path / "masks").mkdir()
-    cases = open_dataset(data(layout, root)).test
+    cases = open_dataset(settings_of(form, root)).test
     for case in cases:
         shutil.copy(case.image, scans)
-        (job,) = plan(scans, tmp_path / "masks", [case.name])
+        (job,) = list_jobs(scans, tmp_path / "masks", [case.name])
         assert job.scan.name == case.image.name
         shutil.copy(case.image, tmp_path / "masks" / job.mask.name)
-    name, label = cases[0].name, {"nnunet": "ph_0004", "datalist": "label0004"}[layout]
+    name, label = cases[0].name, {"nnunet": "ph_0004", "datalist": "label0004"}[form]
     (tmp_path / "labels").mkdir()
     shutil.copy(files(phantoms, "0004")[1], tmp_path / "labels" / f"{label}.nii.gz")
     assert [pair.name for pair in find_pairs(tmp_path / "masks", tmp_path / "labels")[0]] == [name]
@@ -152,18 +153,18 @@ def test_bad_nnunet(nnunet, change, message):
     about = json.loads((nnunet / "dataset.json").read_text())
     (nnunet / "dataset.json").write_text(json.dumps({**about, **change}))
     with pytest.raises(InputError, match=message):
-        open_dataset(data("nnunet", nnunet))
+        open_dataset(settings_of("nnunet", nnunet))
 
 
 def test_folders(phantoms, tmp_path):
     for kind, goal in (("img", "scans"), ("label", "labels")):
         shutil.copytree(phantoms / kind, tmp_path / goal)
-    dataset = open_dataset(data("folders", tmp_path, "data.images=scans", "data.source_labels=btcv13"))
+    dataset = open_dataset(settings_of("folders", tmp_path, "data.images=scans", "data.source_labels=btcv13"))
     assert dataset.names == {"train": NAMES, "val": [], "test": []}
     assert_same_case(dataset.train[2], dataset.labels, phantoms, tmp_path)
     (tmp_path / "labels" / "label0002.nii.gz").unlink()
     with pytest.raises(InputError, match=r"1 images without a mask \(0002\)"):
-        open_dataset(data("folders", tmp_path, "data.images=scans", "data.source_labels=btcv13"))
+        open_dataset(settings_of("folders", tmp_path, "data.images=scans", "data.source_labels=btcv13"))
 
 
 @pytest.fixture
@@ -196,9 +197,9 @@ def preprocessed(tmp_path):
 
 
 def test_transunet_files_are_the_raw_scans(preprocessed, tmp_path):
-    dataset = open_dataset(data("transunet", preprocessed, "data.split.val=[]"))
+    dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     assert dataset.names == {"train": ["0005"], "val": [], "test": ["0001"]}
-    raw = cached(synapse({"root": tmp_path / "raw"}).cases["0005"], tmp_path / "cache", BTCV, SYNAPSE)
+    raw = cached(synapse(DataSettings(root=str(tmp_path / "raw"))).cases["0005"], tmp_path / "cache", BTCV, SYNAPSE)
     for case in (dataset.train[0], dataset.test[0]):
         found = cached(case, tmp_path / "cache", dataset.labels, SYNAPSE)
         np.testing.assert_allclose(found.image, np.clip(raw.image, -125, 275), atol=1e-4)
@@ -206,8 +207,8 @@ def test_transunet_files_are_the_raw_scans(preprocessed, tmp_path):
 
 
 def test_transunet_files_have_no_spacing(preprocessed, tmp_path):
-    dataset = open_dataset(data("transunet", preprocessed, "data.split.val=[]"))
-    with pytest.raises(InputError, match="spacing in millimetres was not kept"):
+    dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
+    with pytest.raises(InputError, match="stores no spacing in millimeters"):
         cached(dataset.train[0], tmp_path, dataset.labels, SYNAPSE, spacing=(3, 2, 2))
 
 
@@ -215,9 +216,9 @@ def test_transunet_files_that_are_missing(preprocessed, tmp_path):
     lost = preprocessed / "train_npz" / "case0005_slice002.npz"
     lost.unlink()
     with pytest.raises(InputError, match=r"1 entries of train.txt are missing, case0005_slice002 first"):
-        open_dataset(data("transunet", preprocessed, "data.split.val=[]"))
+        open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     shutil.rmtree(preprocessed / "lists")
-    dataset = open_dataset(data("transunet", preprocessed, "data.split.val=[]"))
+    dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     with pytest.raises(InputError, match=r"slices are missing: 4 found, but not \[2\]"):
         cached(dataset.train[0], tmp_path, dataset.labels, SYNAPSE)
     lost.write_bytes(b"PK")
