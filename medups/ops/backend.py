@@ -27,7 +27,10 @@ _requested: ContextVar[Backend | None] = ContextVar("medups_backend", default=No
 
 @contextmanager
 def use_backend(backend: Backend | None) -> Iterator[None]:
-    """Inside the block, operators called with ``backend=None`` in this thread run by ``backend``."""
+    """Inside the block, operators called with ``backend=None`` in this thread run by ``backend``.
+
+    A graph that ``torch.compile`` makes ignores it; choose there by the operator's own argument.
+    """
     token = _requested.set(backend)
     try:
         yield
@@ -45,7 +48,7 @@ def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "
     Raises:
         ValueError: an unknown backend, or one that cannot run here, with the reason.
     """
-    requested = backend or _requested.get()
+    requested = backend or (None if torch.compiler.is_compiling() else _requested.get())  # Dynamo cannot read it
     if requested is None:
         if needs_plain_operators():
             return plain

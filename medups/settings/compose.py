@@ -84,8 +84,11 @@ def multirun(
             failed[output] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *overrides]
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else hydra prints its own errors and exits
     try:
         job()
+    except (HydraException, OmegaConfBaseException) as error:
+        raise explain(error) from error
     except SystemExit as error:
         raise InputError("invalid setting, see above") from error
     finally:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 from typing import Any, TypeVar
 
@@ -42,6 +43,18 @@ def make_fabric(accelerator: str, devices: int | str, num_nodes: int, precision:
         )
     except (TypeError, ValueError, RuntimeError, MisconfigurationException) as error:  # Fabric names what is missing
         raise InputError(f"training.accelerator, devices, num_nodes or precision: {error}") from error
+
+
+def launch(fabric: Fabric) -> None:
+    """Start the processes and connect them until this program ends."""
+    fabric.launch()
+    atexit.register(_disconnect)
+
+
+def _disconnect() -> None:
+    # a process that exits with gloo's threads running can abort
+    if dist.is_initialized():
+        dist.destroy_process_group()
 
 
 def is_single(devices: int | str, nodes: int) -> bool:

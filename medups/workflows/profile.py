@@ -14,7 +14,7 @@ from medups.progress import Progress, SilentProgress
 from medups.settings.schema import Settings
 from medups.tasks.task import Batch
 from medups.training.batches import BatchShareSampler, batches
-from medups.training.distributed import make_fabric
+from medups.training.distributed import launch, make_fabric
 from medups.training.objective import objective
 from medups.training.plan import Plan
 from medups.workflows.setup import plan_of, set_up_run
@@ -31,7 +31,7 @@ def profile(settings: Settings, progress: Progress | None = None) -> dict[str, f
     progress = progress or SilentProgress()
     training = settings.training
     fabric = make_fabric(training.accelerator, training.devices, training.num_nodes, training.precision)
-    fabric.launch()
+    launch(fabric)
     run = set_up_run(settings, open_dataset(settings.data), progress)
     plan = plan_of(training, len(run.source))
     workers = max(1, plan.workers)

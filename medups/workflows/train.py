@@ -28,7 +28,7 @@ from medups.report.overlay import overlay_array
 from medups.report.run_log import RunLog, open_run_log
 from medups.settings.compose import plain
 from medups.settings.schema import Settings
-from medups.training.distributed import make_fabric, samples_per_process
+from medups.training.distributed import launch, make_fabric, samples_per_process
 from medups.training.memory import estimate_memory
 from medups.training.objective import objective
 from medups.training.plan import Plan
@@ -80,7 +80,7 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
         progress.log(f"{folder}: this run finished after {done} steps; choose another output to train again")
         state, _ = first_good(folder / "checkpoints", BEST, LAST, PREVIOUS)
         return _result(bundle, state or {})
-    fabric.launch()
+    launch(fabric)
     samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
     with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
         if fabric.is_global_zero:

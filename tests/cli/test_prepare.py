@@ -70,8 +70,8 @@ def test_all_problems_at_once(dataset, tmp_path, capsys):
     assert "data.source_labels=totalsegmentator_v1 (or totalsegmentator_v2) names all ids of all masks" in out
     assert "label0002.nii.gz: shape" in out
     assert "img0003.nii.gz: the compressed file is truncated or damaged" in out
-    assert "label0004.nii.gz: no organ of the set 'synapse8'" in out
-    assert "4 problems in 4 cases" in error
+    assert "label0004.nii.gz: no organ of the set 'synapse8' in this mask; kept as a negative case" in out
+    assert "3 problems in 4 cases" in error
     assert not (tmp_path / "cache").exists()
     assert not (tmp_path / "out").exists()
 

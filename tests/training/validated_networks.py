@@ -11,6 +11,7 @@ from torch import nn
 
 from medups.data.labels import LabelSet
 from medups.tasks import VolumeTask
+from medups.training.distributed import launch
 from medups.training.plan import Plan
 from medups.training.trainer import Hooks, Trainer
 
@@ -28,7 +29,7 @@ class Noise(torch.utils.data.Dataset):
 
 def main(ema_decay: str) -> None:
     fabric = Fabric(accelerator="cpu", devices=2, strategy="ddp")
-    fabric.launch()
+    launch(fabric)
     torch.manual_seed(0)
     network = nn.Sequential(nn.Conv2d(1, 4, 1), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
     seen = []
