@@ -14,7 +14,6 @@ from lightning_fabric.plugins.environments import SLURMEnvironment
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from medups.bundle.model import load_bundle
-from medups.cli.main import main
 from medups.data.labels import label_set
 from medups.data.volumes import Grid
 from medups.instantiate import instantiate
@@ -23,12 +22,9 @@ from medups.settings import compose
 from medups.training.distributed import is_launched, make_fabric
 from medups.upsamplers import Interpolate, ReSFU
 from medups.workflows.setup import network_spec
+from tests.cli.commands import medups
 
 SLURM = {"SLURM_PROCID": "3", "SLURM_NTASKS": "8", "SLURM_NTASKS_PER_NODE": "4", "SLURM_NNODES": "2"}
-
-
-def medups(*arguments):
-    return main([str(argument) for argument in arguments])
 
 
 @pytest.fixture

@@ -12,59 +12,22 @@ from monai.networks import nets
 from monai.networks.blocks.feature_pyramid_network import FeaturePyramidNetwork
 from torch import nn
 
-from medups.networks import GuidedStep, TransUNet, swap_upsampling
+from medups.networks import GuidedStep, swap_upsampling
 from medups.networks.swap.added_skips import GuidedMedNeXt
 from medups.networks.swap.site import set_class
-from medups.upsamplers import SAPA, ReSFU, Upsampled
+from medups.upsamplers import Upsampled
+from tests.networks.monai_nets import DIMS, FEATURES, NETS, idle, logits, make
 
-DIMS = pytest.mark.parametrize("dims", [2, 3])
-_FEATURES = (8, 8, 16, 16, 16, 8)
-_LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
-
-# each with the size of an image that no power of two divides, where the network takes one
-NETS = {
-    "BasicUNet": (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES), 35),
-    "BasicUNet, interpolated": (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES, upsample="nontrainable"), 35),
-    "BasicUNetPlusPlus": (lambda d: nets.BasicUNetPlusPlus(d, 1, 3, _FEATURES), 32),
-    "DynUNet": (lambda d: nets.DynUNet(d, 1, 3, [3] * 3, [1, 2, 2], [2, 2], filters=[8, 16, 16]), 10),
-    "UNETR": (lambda d: nets.UNETR(1, 3, (16,) * d, 8, 24, 32, 4, spatial_dims=d), 16),
-    "SwinUNETR": (lambda d: nets.SwinUNETR(1, 3, feature_size=12, depths=(1, 1, 1, 1), spatial_dims=d), 64),
-    "UNet": (lambda d: nets.UNet(d, 1, 3, **_LEVELS), 20),
-    "UNet of residual units": (lambda d: nets.UNet(d, 1, 3, num_res_units=2, **_LEVELS), 20),
-    "AttentionUnet": (lambda d: nets.AttentionUnet(d, 1, 3, **_LEVELS), 20),
-    "SegResNet": (lambda d: nets.SegResNet(d, 8, 1, 3, blocks_down=(1, 1, 1), blocks_up=(1, 1)), 20),
-    "MedNeXt": (lambda d: nets.MedNeXt(d, 8, 1, 3, kernel_size=3, blocks_down=(1, 1), blocks_up=(1, 1)), 20),
-    "FlexibleUNet": (lambda d: nets.FlexibleUNet(1, 3, "resnet10", False, (16, 16, 8, 8, 8), spatial_dims=d), 32),
-}
 EACH = pytest.mark.parametrize("name", NETS)
-
-
-def make(name, dims):
-    torch.manual_seed(0)
-    build, size = NETS[name]
-    return build(dims), torch.randn(2, 1, *[size] * dims)
 
 
 def options(upsampler):
     return {"compressed_channels": 16} if upsampler == "freqfusion" else {}
 
 
-def logits(net, image):
-    out = net(image)
-    return out[0] if isinstance(out, list | tuple) else out
-
-
 def whole(image):
     """An image of a size that the old upsampling fits."""
     return torch.randn(2, 1, *[max(16, n // 32 * 32) for n in image.shape[2:]])
-
-
-def idle(net, image):
-    """Parameters that no gradient reaches."""
-    net.train().zero_grad()
-    out = net(image)
-    sum(one.square().mean() for one in (out if isinstance(out, list | tuple) else [out])).backward()
-    return {name for name, parameter in net.named_parameters() if parameter.grad is None}
 
 
 class Native(nn.Module):
@@ -110,7 +73,7 @@ def test_all_but_the_upsampling_stays(name, dims):
     ("net", "upsampler"),
     [
         (lambda d: nets.SegResNet(d, 8, 1, 3), "linear"),
-        (lambda d: nets.BasicUNet(d, 1, 3, _FEATURES, upsample="nontrainable"), "linear_aligned"),
+        (lambda d: nets.BasicUNet(d, 1, 3, FEATURES, upsample="nontrainable"), "linear_aligned"),
         (lambda d: nets.FlexibleUNet(1, 3, "resnet10", False, (16, 16, 8, 8, 8), spatial_dims=d), "nearest"),
     ],
     ids=["SegResNet", "BasicUNet", "FlexibleUNet"],
@@ -255,14 +218,6 @@ def test_dry_run_changes_nothing():
     ]
 
 
-def test_only_some_steps():
-    net, _ = make("SwinUNETR", 2)
-    report = swap_upsampling(net, "resfu", only=["decoder1*", "decoder2*"])
-    assert [done.path for done in report.swapped] == ["decoder2.transp_conv", "decoder1.transp_conv"]
-    assert all("matches none of the patterns" in kept.why for kept in report.kept)
-    assert type(net.decoder5).__name__ == "UnetrUpBlock"
-
-
 def test_the_refined_guide_takes_the_skips_place_one_level_out():
     net, image = make("UNet", 2)
     swap_upsampling(net.eval(), "freqfusion", only="model.1.*", compressed_channels=16)
@@ -281,96 +236,3 @@ def test_steps_differ_in_ratio_by_axis():
     report = swap_upsampling(net, "resfu")
     assert [done.ratio for done in report.swapped] == [(2, 2, 2), (1, 2, 2)]
     assert logits(net.eval(), torch.randn(1, 1, 6, 20, 20)).shape == (1, 2, 6, 20, 20)
-
-
-def test_own_networks_and_a_second_swap():
-    torch.manual_seed(0)
-    net, image = TransUNet(64, variant="tiny", upsampler="resfu").eval(), torch.randn(1, 1, 64, 64)
-    assert len(swap_upsampling(net, "nearest").swapped) == 4
-    other = TransUNet(64, variant="tiny", upsampler="nearest").eval()
-    other.load_state_dict(net.state_dict())
-    torch.testing.assert_close(net(image), other(image))
-    assert not idle(net, torch.randn(2, 1, 64, 64))
-    again = swap_upsampling(net, "resfu")
-    assert [kept.path for kept in again.kept] == ["decoder.steps.3.upsampler"]  # the guide it had is gone
-    assert not idle(net, torch.randn(2, 1, 64, 64))
-
-
-@DIMS
-@pytest.mark.parametrize("names", [("resfu", "nearest"), ("carafe", "resfu"), ("resfu", "sapa")])
-def test_the_last_swap_is_what_counts(names, dims):
-    """Its weights are those of a network that was swapped once, the guide made of the image among them."""
-    net, image = make("UNet of residual units", dims)
-    once, _ = make("UNet of residual units", dims)
-    for name in names:
-        report = swap_upsampling(net, name)
-    assert (len(report.swapped), report.kept) == (2, [])
-    swap_upsampling(once, names[-1])
-    once.load_state_dict(net.state_dict())
-    assert torch.equal(net.eval()(image), once.eval()(image))
-    assert not idle(net, image)
-
-
-def test_all_of_a_pyramid_can_be_swapped_later():
-    pyramid = FeaturePyramidNetwork(2, [8, 16, 32], 8)
-    swap_upsampling(pyramid, "resfu", only="steps.0")
-    assert [done.guide_channels for done in swap_upsampling(pyramid, "resfu").swapped] == [8, 8]
-
-
-@pytest.mark.parametrize("name", ["UNet", "SegResNet", "MedNeXt"])
-@pytest.mark.parametrize("first", [0, -1])
-def test_what_a_part_left_is_swapped_later(name, first):
-    """Whichever step came first, the outermost or the innermost."""
-    net, image = make(name, 2)
-    paths = [done.path for done in swap_upsampling(net, "resfu", dry_run=True).swapped]
-    assert len(swap_upsampling(net, "resfu", only=paths[first]).swapped) == 1
-    swap_upsampling(net, "sapa")
-    kinds = [type(module) for module in net.modules()]
-    assert (kinds.count(SAPA), kinds.count(ReSFU)) == (len(paths), 0)
-    assert torch.isfinite(logits(net.eval(), image)).all()
-
-
-def test_dtype_and_mode_follow_the_network():
-    net = make("BasicUNet", 2)[0].double().eval()
-    swap_upsampling(net, "resfu")
-    assert {parameter.dtype for parameter in net.parameters()} == {torch.float64}
-    assert not any(module.training for module in net.modules())
-
-
-@pytest.mark.parametrize(
-    ("net", "upsampler", "options", "message"),
-    [
-        (lambda: nets.HighResNet(2, 1, 2), "resfu", {}, "no upsampling was found"),
-        (
-            lambda: nets.VNet(2, 1, 2),
-            "resfu",
-            {},
-            r"up_tr32\.up_conv: transposed convolution kept, it has no skip(.|\n)*UpCat",
-        ),
-        (lambda: nets.UNet(1, 1, 2, **_LEVELS), "resfu", {}, "2 or 3 spatial axes, it has 1"),
-        (lambda: nets.BasicUNet(1, 1, 2), "carafe", {}, "2 or 3 spatial axes, it has 1"),
-        (lambda: make("BasicUNet", 2)[0].upcat_1, "resfu", {}, "the network: .* it is the block itself"),
-        (lambda: nn.ConvTranspose2d(4, 4, 2, 2), "carafe", {}, "no upsampling was found"),
-        (lambda: make("BasicUNet", 2)[0], "magic", {}, "unknown upsampler 'magic'"),
-        (lambda: make("BasicUNet", 2)[0], "freqfusion", {"offset_groups": 3}, r"upcat_4\.upsample\.deconv: .*divide"),
-        (lambda: make("BasicUNet", 2)[0], "resfu", {"only": "decoder*"}, "matches none of the patterns"),
-    ],
-)
-def test_nothing_to_replace(net, upsampler, options, message):
-    with pytest.raises(ValueError, match=message):
-        swap_upsampling(net(), upsampler, **options)
-
-
-def test_transposed_convolutions_alone_take_upsamplers_without_guide():
-    torch.manual_seed(0)
-    net = nets.VNet(2, 1, 2).eval()
-    report = swap_upsampling(net, "carafe")
-    assert len(report.swapped) == 4
-    assert {done.guide_channels for done in report.swapped} == {None}
-    assert net(torch.randn(1, 1, 32, 32)).shape == (1, 2, 32, 32)
-
-
-def test_a_step_without_a_skip_takes_upsamplers_without_guide():
-    net, image = make("FlexibleUNet", 2)
-    assert not swap_upsampling(net, "carafe").kept
-    assert not idle(net, image)

@@ -1,0 +1,157 @@
+"""The Synapse layout, splits, cache and samples."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import stat
+import time
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from medups.data.cache import cached, entries
+from medups.data.formats.synapse import synapse
+from medups.data.labels import label_set
+from medups.data.parallel import in_parallel
+from medups.errors import InputError
+from medups.settings.schema import DataSettings, SplitSettings
+from medups.tasks import VolumeTask
+
+BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
+
+
+TASK = VolumeTask(SYNAPSE)
+
+
+def raw(root, **split):
+    """The settings of raw BTCV files; parts of the split are None by default."""
+    return DataSettings(root=str(root), source_labels="btcv13", split=SplitSettings(**split))
+
+
+def synapse_cases(root):
+    return synapse(DataSettings(root=str(root))).cases
+
+
+@pytest.fixture
+def case(phantoms, tmp_path):
+    return cached(synapse_cases(phantoms)["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+
+
+def test_cache_holds_the_canonical_case(phantoms, case):
+    """Independent reading with nibabel: canonical axes, Synapse ids."""
+    image = nib.load(phantoms / "img" / "img0001.nii.gz")
+    label = nib.load(phantoms / "label" / "label0001.nii.gz")
+    turned = nib.as_closest_canonical(image)  # RAS
+    expected = np.asanyarray(turned.dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(case.image, expected)
+    raw = np.asanyarray(nib.as_closest_canonical(label).dataobj)[::-1, ::-1].transpose(2, 1, 0)
+    np.testing.assert_array_equal(case.label[:] == SYNAPSE.id_of("liver"), raw == BTCV.id_of("liver"))
+    assert case.spacing == pytest.approx(nib.affines.voxel_sizes(turned.affine)[::-1])
+    assert (case.label[:][tuple(case.foreground.T)] > 0).all()
+
+
+def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
+    shutil.copytree(phantoms, tmp_path / "data")
+    first = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+    for kind in ("img", "label"):
+        shutil.copy(tmp_path / "data" / kind / f"{kind}0002.nii.gz", tmp_path / "data" / kind / f"{kind}0001.nii.gz")
+    second = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+    assert not np.array_equal(first.image[:], second.image[:])
+
+
+def test_an_entry_can_be_read_by_others(tmp_path):
+    """As any file that the user makes; temporary folders are private."""
+    before = os.umask(0o022)
+    try:
+        entries.open_entry(tmp_path / "cache" / "entry", lambda aside: {"made": True})
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "cache" / "entry").stat().st_mode) == 0o755
+
+
+def test_an_entry_that_another_process_takes_away(tmp_path, monkeypatch):
+    """Both found it damaged; the other removes what this one has put right."""
+    move, turns = entries._move, []
+
+    def move_and_lose(aside, entry):
+        move(aside, entry)
+        if len(turns) == 1:
+            shutil.rmtree(entry)
+
+    def make(aside):
+        turns.append(aside)
+        return {"turn": len(turns)}
+
+    monkeypatch.setattr(entries, "_move", move_and_lose)
+    assert entries.open_entry(tmp_path / "entry", make)["turn"] == 2
+
+
+@pytest.mark.parametrize("damage", ["a flipped byte", "a cut file", "a lost file", "a lost table"])
+def test_a_damaged_entry_is_rebuilt(phantoms, tmp_path, damage):
+    def read():
+        return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
+
+    expected = [read().image[:], read().label[:]]
+    (entry,) = tmp_path.iterdir()
+    image = entry / "image.b2nd"
+    content = bytearray(image.read_bytes())
+    if damage == "a flipped byte":
+        content[len(content) // 2] ^= 1
+        image.write_bytes(content)
+    elif damage == "a cut file":
+        image.write_bytes(content[:-100])
+    else:
+        (image if damage == "a lost file" else entry / "about.json").unlink()
+    np.testing.assert_array_equal(read().image, expected[0])
+    np.testing.assert_array_equal(read().label, expected[1])
+    assert list(tmp_path.iterdir()) == [entry]
+
+
+def test_settings_do_not_share_an_entry(phantoms, tmp_path):
+    case = synapse_cases(phantoms)["0001"]
+    fine = cached(case, tmp_path, BTCV, SYNAPSE)
+    coarse = cached(case, tmp_path, BTCV, SYNAPSE, spacing=[2 * mm for mm in fine.spacing])
+    assert coarse.image.shape == tuple(n // 2 for n in fine.image.shape)
+    assert cached(case, tmp_path, BTCV, SYNAPSE).image.shape == fine.image.shape
+
+
+def test_many_may_build_one_cache(phantoms, tmp_path):
+    """Threads here; what they share is the folder, as processes do."""
+    cases = list(synapse_cases(phantoms).values()) * 4
+    built = list(in_parallel(lambda case: cached(case, tmp_path, BTCV, SYNAPSE), cases))
+    assert [case.name for case in built] == [case.name for case in cases]
+    assert len(list(tmp_path.iterdir())) == 4
+
+
+@pytest.mark.parametrize(("hours", "stays"), [(2, False), (0, True)])
+def test_what_a_killed_process_left_goes_when_it_is_old(phantoms, tmp_path, hours, stays):
+    """What is young may be another process at work."""
+
+    def read():
+        return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
+
+    read()
+    (entry,) = tmp_path.iterdir()
+    left = tmp_path / f".{entry.name}-a1b2c3d4"
+    entry.rename(left)
+    then = time.time() - 3600 * hours
+    os.utime(left, (then, then))
+    read()
+    assert left.exists() == stays
+    assert entry.exists()
+
+
+def test_parallel_work_stops_at_an_error():
+    begun = []
+
+    def work(n):
+        begun.append(n)
+        if n == 3:
+            raise InputError("three")
+        return n
+
+    with pytest.raises(InputError, match="three"):
+        list(in_parallel(work, range(1000)))
+    assert len(begun) < 20
