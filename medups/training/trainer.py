@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from torch import nn
@@ -264,8 +265,8 @@ class Trainer:
 
 
 def step_seed(seed: int, step: int, rank: int) -> int:
-    """The random seed of a step in a process."""
-    return hash((seed, step) if rank == 0 else (seed, step, rank)) % 2**63
+    """The seed of a step's random numbers in one process, which depends on nothing before it."""
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:

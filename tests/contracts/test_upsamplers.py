@@ -12,6 +12,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from medups.ops.backend import use_backend
 from medups.ops.reassembly import torch_path
 from medups.upsamplers import create_upsampler, list_upsamplers
 from tests.contracts.methods import CHANNELS, DIMS, EACH, GUIDE, METHODS, inputs, matrix
@@ -130,7 +131,7 @@ def test_channels_last_input(method, dims):
 @DIMS
 @EACH
 def test_half_precision(method, dims, dtype):
-    """Forward and backward; the error against float64 stays within what rounding of inputs and weights gives."""
+    """Forward and backward; the error against float64 is at most twice that of torch's own operators, and rounding."""
     x, guide = inputs(dims)
     up = method.make(dims)
     exact = copy.deepcopy(up).to(dtype).double()(x.to(dtype).double(), guide.to(dtype).double()).x
@@ -139,8 +140,10 @@ def test_half_precision(method, dims, dtype):
     assert found.x.dtype == dtype
     (found.x.float().sum() + found.guide.float().sum()).backward()
     assert torch.isfinite(low.grad).all()
-    scale = exact.abs().max()
-    assert (found.x.double() - exact).abs().max() < 24 * torch.finfo(dtype).eps * scale
+    with use_backend("reference"), torch.no_grad():
+        reference = copy.deepcopy(up).to(dtype)(low, low_guide).x
+    budget = 2 * (reference.double() - exact).abs().max() + torch.finfo(dtype).eps * exact.abs().max()
+    assert (found.x.double() - exact).abs().max() <= budget
 
 
 @DIMS

@@ -91,7 +91,7 @@ def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
     rng = random.Random(0)
     command = [sys.executable, *CLI, *recipe, "training.steps=12", "output=killed"]
     reached = []
-    while True:
+    for _ in range(30):  # each attempt writes a checkpoint of at least one of 12 steps, so that 13 are enough
         run = subprocess.Popen(
             command, cwd=tmp_path, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
             start_new_session=True,
@@ -104,6 +104,8 @@ def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
         os.killpg(run.pid, signal.SIGKILL)
         run.wait()
         reached.append(final(tmp_path / "killed")["step"])
+    else:
+        pytest.fail(f"the run does not come to its end: killed at steps {reached}")
     assert len(reached) > 1
     expected = final(tmp_path / "whole")
     found = final(tmp_path / "killed")
@@ -115,9 +117,12 @@ def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
 def wait_for_steps(checkpoints, run):
     """Until this process has written a checkpoint, or ended."""
     began = time.time()
-    while run.poll() is None and time.time() < began + 120:
+    while run.poll() is None:
         if any(path.stat().st_mtime > began for path in checkpoints.glob("last.pt")):
             return
+        if time.time() > began + 120:
+            os.killpg(run.pid, signal.SIGKILL)
+            pytest.fail("no checkpoint in two minutes")
         time.sleep(0.02)
 
 
