@@ -103,7 +103,8 @@ def _from_meta_tensor(image: Any) -> tuple[Volume, Restore] | None:
 
     def restore(ids: NDArray[np.uint8]) -> Any:
         mask = torch.from_numpy(ids).to(image.device)
-        return MetaTensor(mask[None] if with_channel else mask, affine=image.affine, meta=dict(image.meta))
+        meta = {name: value for name, value in image.meta.items() if name != "affine"}
+        return MetaTensor(mask[None] if with_channel else mask, affine=image.affine, meta=meta)
 
     return Volume(data.cpu().numpy(), affine, "image"), restore
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
@@ -41,7 +42,7 @@ def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train
     _register()
     try:
         with initialize_config_dir(str(configs_dir()), version_base="1.3"):
-            config = hydra_compose(name, overrides=list(overrides), return_hydra_config=True)
+            config = hydra_compose(name, overrides=_home_quoted(overrides), return_hydra_config=True)
             choices = dict(config.hydra.runtime.choices)
             with open_dict(config):
                 del config["hydra"]
@@ -83,7 +84,7 @@ def multirun(
                 raise
             failed[output] = error
 
-    arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *overrides]
+    arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *_home_quoted(overrides)]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else hydra prints its own errors and exits
     try:
         job()
@@ -99,6 +100,11 @@ def multirun(
 def plain(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, for JSON."""
     return asdict(settings)
+
+
+def _home_quoted(overrides: Sequence[str]) -> list[str]:
+    """Values that begin with ``~`` in quotes, without which hydra does not accept them."""
+    return [re.sub(r"(?<=[=,\[])~[^,\[\]{}'\"]*", r"'\g<0>'", override) for override in overrides]
 
 
 def _typed(config: DictConfig) -> Settings:

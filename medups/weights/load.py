@@ -39,7 +39,7 @@ class Layout:
 
 
 _POSITIONS = {"transformer.positions": vit.resize_positions}
-_LAYOUTS: dict[str, Layout] = {
+LAYOUTS: dict[str, Layout] = {
     "resfu": Layout(resfu.adapt),
     **{name: Layout(partial(name_tables.adapt, name)) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
     "transunet": Layout(transunet.adapt, resize=_POSITIONS),
@@ -112,9 +112,9 @@ def load_published(
         ValueError: an unknown layout, a file that is not a checkpoint, or weights that do not fit (if not strict:
             not even one). Nothing is loaded then, and the message lists the names.
     """
-    if layout not in _LAYOUTS:
-        raise ValueError(f"unknown weight layout {layout!r}; known are {', '.join(_LAYOUTS)}")
-    rules = _LAYOUTS[layout]
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown weight layout {layout!r}; known are {', '.join(LAYOUTS)}")
+    rules = LAYOUTS[layout]
     whole = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
     published = _under(whole, prefix)
     adapted = rules.adapt(published, module)

@@ -1,0 +1,43 @@
+"""A bundle that version 0.1.0 wrote: a 2-D U-Net of MONAI whose steps ReSFU does, untrained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from monai.bundle import ConfigParser
+
+import medups.bundle
+from medups.bundle import load_bundle
+from medups.workflows.predict import Predictor
+
+BUNDLE = Path(__file__).with_name("bundle_0_1")
+ORGANS_OF_A_RAMP = {2: 919, 3: 1364, 5: 1706, 7: 8, 8: 99}
+"""Pixels by id that version 0.1.0 gave to a ramp from 0 to 1 along both axes."""
+
+
+def ramp():
+    return torch.linspace(0, 1, 64 * 64).reshape(1, 1, 64, 64)
+
+
+def counts(network):
+    with torch.inference_mode():
+        ids, numbers = network(ramp()).argmax(1).unique(return_counts=True)
+    return dict(zip(ids.tolist(), numbers.tolist(), strict=True))
+
+
+def test_it_loads_and_segments_as_before():
+    model = load_bundle(BUNDLE)
+    assert counts(model.network) == ORGANS_OF_A_RAMP
+    assert model.labels.organs[2] == "gallbladder"
+    assert (model.modality, model.display_window) == ("CT", (-125, 275))
+
+
+def test_the_targets_it_names_can_be_imported():
+    """MONAI builds everything of the bundle; the prediction's class moved, and its former name remains."""
+    parser = ConfigParser()
+    parser.read_config(BUNDLE / "configs" / "inference.json")
+    network = parser.get_parsed_content("network_def").eval()
+    network.load_state_dict(torch.load(BUNDLE / "models" / "model.pt", weights_only=True))
+    assert counts(network) == ORGANS_OF_A_RAMP
+    assert medups.bundle.Predictor is Predictor
