@@ -5,7 +5,7 @@
     model = medups.load_model("runs/.../bundle")
     prediction = model.predict(image)
 
-Everything here is imported when it is first used.
+Every function is imported on first use.
 """
 
 from __future__ import annotations

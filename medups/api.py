@@ -1,4 +1,4 @@
-"""The public functions of the package; see :mod:`medups.workflows` for those behind them."""
+"""The public functions of the package; see :mod:`medups.workflows` for the implementations."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ __all__ = ["EvaluationResult", "compare", "evaluate", "load_model", "predict", "
 
 
 def load_model(bundle: str | Path, device: torch.device | str | None = None) -> SegmentationModel:
-    """A trained model for images in memory.
+    """Load a trained model for images in memory.
 
     Args:
         bundle: the folder that training wrote.
-        device: a GPU if there is one by default.
+        device: by default a GPU if there is one.
 
     Raises:
-        InputError: not a bundle, a damaged one, or a device that is not available.
+        InputError: a folder that is not a bundle, a damaged bundle, or an unavailable device.
     """
     from medups.workflows.load_model import load_model as load
 
@@ -40,7 +40,7 @@ def train(overrides: Sequence[str], progress: Progress | None = None) -> TrainRe
 
     Args:
         overrides: settings, such as ``["data.root=/data/Synapse", "network=unet_3d"]``.
-        progress: shows messages and bars; nothing by default.
+        progress: receives messages and progress; None shows nothing.
 
     Raises:
         InputError: invalid settings or data, before the run folder is created.
@@ -55,7 +55,7 @@ def prepare(overrides: Sequence[str], output: str | Path, progress: Progress | N
     """Check a dataset and fill the cache, as ``medups prepare`` does. Takes the settings of :func:`train`.
 
     Raises:
-        InputError: invalid settings, or problems in the dataset, which ``progress.log`` receives one by one.
+        InputError: invalid settings, or problems in the dataset, each of which is passed to ``progress.log``.
     """
     from medups.settings.compose import compose
     from medups.workflows.prepare import prepare as run

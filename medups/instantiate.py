@@ -1,4 +1,4 @@
-"""Objects from plain configuration: ``_target_`` from an allow-list, everything else plain values."""
+"""Build objects from plain configuration: every ``_target_`` must be in an allow-list, all else is plain values."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def instantiate(spec: Mapping[str, Any], source: str = "config", **extra: Any) -
     """Build the object that ``spec`` describes: ``_target_`` and its keyword arguments, nested objects first.
 
     Raises:
-        InputError: a target outside the allow-list, a value that asks to be evaluated, or arguments that the
+        InputError: a target outside the allow-list, a value that is an expression, or arguments that the
             target rejects.
     """
     arguments = {key: _value(value, source) for key, value in spec.items() if key != "_target_"}
@@ -54,7 +54,7 @@ def _value(value: Any, source: str) -> Any:
     if isinstance(value, list | tuple):
         return [_value(item, source) for item in value]
     if isinstance(value, str) and value[:1] in ("$", "@", "%"):
-        raise InputError(f"{source}: {value!r} asks to be evaluated; only plain values are read here")
+        raise InputError(f"{source}: {value!r} is an expression; only plain values are allowed here")
     return value
 
 

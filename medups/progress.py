@@ -1,4 +1,4 @@
-"""What long work reports to: a terminal, a log, or nothing."""
+"""Progress of long operations, shown on a terminal, in a log, or not at all."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ Item = TypeVar("Item")
 
 
 class Progress(Protocol):
-    """Messages and bars."""
+    """Receives messages and progress."""
 
     def log(self, message: str) -> None:
         """Show a message."""
 
     def track(self, items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
-        """Yield the items and show a bar that moves with them."""
+        """Yield the items and advance a progress bar with each."""
 
     def share(self, title: str) -> Callable[[float], None]:
-        """A bar over one piece of work; call the result with the finished share, 0 to 1."""
+        """A bar for one operation; call the returned function with the completed fraction, 0 to 1."""
 
     def steps(self, total: int, done: int) -> Callable[[int, float], None]:
-        """A bar over training steps; call the result with the step and its loss."""
+        """A bar for training steps; call the returned function with the step and its loss."""
 
 
 class SilentProgress:
-    """Shows nothing."""
+    """Progress that shows nothing."""
 
     def log(self, message: str) -> None:
         pass

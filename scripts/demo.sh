@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The whole of medups in minutes, on built-in data: phantoms, two decoders trained on the same recipe, the voxel
-# baseline, masks of cases that nobody trained on, Dice and HD95, pictures. Everything lies in runs/demo afterwards.
-# Safe to stop and to start again: finished parts are kept.
+# A complete medups workflow in minutes, on built-in data: phantoms, two decoders trained with the same recipe, the
+# voxel baseline, masks of held-out cases, Dice and HD95, pictures. All output goes to runs/demo.
+# Safe to stop and restart: finished parts are kept.
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 
@@ -13,7 +13,7 @@ step() { printf '\n== %s\n' "$*"; }
 step "CT phantoms in the Synapse layout: 31 cases to train, 1 to validate, 4 to test"
 [ -f "$demo/phantoms/done" ] || { medups phantom "$demo/phantoms" --cases 36 --seed 0 && touch "$demo/phantoms/done"; }
 
-step "Baseline: each voxel by its HU and position"
+step "Baseline: classify each voxel by its HU and position"
 medups baseline "${recipe[@]}" "output=$demo/masks/baseline"
 
 for upsampler in bilinear resfu; do
@@ -25,7 +25,7 @@ for upsampler in bilinear resfu; do
         --output "$demo/masks/$upsampler"
 done
 
-evaluate() { # masks, where to
+evaluate() { # masks, output folder
     medups evaluate --pred "$demo/masks/$1" --label "$demo/phantoms/label" --label-labels btcv13 \
         --image "$demo/phantoms/img" --output "$2"
 }
@@ -34,7 +34,7 @@ evaluate baseline "$demo/evaluation/baseline" >/dev/null
 evaluate bilinear "$demo/evaluation/bilinear" >/dev/null
 evaluate resfu "$demo/evaluation"
 
-step "The same cases by all three"
+step "Comparison of all three on the same cases"
 mkdir -p "$demo/evaluation/resfu" && cp "$demo/evaluation/summary.json" "$demo/evaluation/resfu/"
 medups compare "$demo/evaluation/baseline" "$demo/evaluation/bilinear" "$demo/evaluation/resfu"
-echo "Pictures of the masks by ReSFU's decoder: $demo/evaluation/report.html"
+echo "Pictures of the ReSFU decoder's masks: $demo/evaluation/report.html"

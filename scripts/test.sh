@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# All checks from a fresh machine: lint, types, import contract, tests. --full adds the long matrices.
+# Run all checks on a fresh machine: lint, types, import contract, tests. --full adds the long matrices.
 set -euo pipefail
 full=false
 if [ "${1:-}" = --full ]; then
@@ -8,7 +8,7 @@ if [ "${1:-}" = --full ]; then
 fi
 source "$(dirname "$0")/environment.sh"
 
-export OMP_NUM_THREADS=1 # a core for each of two workers: threads of both on the same cores wait for each other
+export OMP_NUM_THREADS=1 # one core for each of the two workers; more threads would compete for the same cores
 
 ruff check .
 ruff format --check .

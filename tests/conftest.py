@@ -1,4 +1,4 @@
-"""What tests share: reference data where it is there, small phantoms, a tiny trained bundle."""
+"""Shared fixtures: reference data if available, and small phantoms."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ import pytest
 import torch
 
 if not torch.cuda.is_available():
-    os.environ["TRITON_INTERPRET"] = "1"  # kernels run in Triton's interpreter; read where Triton is imported
+    os.environ["TRITON_INTERPRET"] = "1"  # run kernels in Triton's interpreter; Triton reads this at import
 
 try:
     importlib.import_module("torchvision")
 except ImportError:
     pass
-except RuntimeError:  # its wheel's operators need CUDA's libraries; to be imported it needs no more than their names
+except RuntimeError:  # the wheel's operators need CUDA libraries, but the import needs only their names
     _OPERATORS = torch.library.Library("torchvision", "DEF")
     for _name in ("nms", "qnms"):
         _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
@@ -30,7 +30,7 @@ SHARED = Path(os.environ.get("MEDUPS_SHARED", Path(__file__).resolve().parents[2
 
 
 class Golden:
-    """A golden file: arrays by name, its published weights, and what its meta says."""
+    """A golden file: arrays by name, published weights and metadata."""
 
     def __init__(self, path: Path) -> None:
         with np.load(path, allow_pickle=False) as archive:
@@ -49,7 +49,7 @@ class Golden:
 
 @pytest.fixture(scope="session")
 def golden() -> Any:
-    """``golden(name)`` reads a file of published numbers; the largest are outside of the project and may be absent."""
+    """``golden(name)`` reads a file of published numbers; the largest are not part of the project and may be absent."""
 
     def read(name: str) -> Golden:
         for folder in (Path(__file__).parent / "golden", SHARED / "golden"):
@@ -68,16 +68,16 @@ def formula() -> Any:
 
 @pytest.fixture(scope="session")
 def opcheck() -> Any:
-    """torch's own checks of an operator but for its tracing, which the contract's compilation covers."""
+    """torch's operator checks except tracing, which the contract's test_compile covers."""
     checks = ("test_schema", "test_autograd_registration", "test_faketensor")
     return functools.partial(torch.library.opcheck, test_utils=checks)
 
 
 @pytest.fixture(scope="session")
 def real_data() -> Path:
-    """Folder of the two real CT scans; skips where they are absent."""
+    """Folder of the two real CT scans; skips the test if it is absent."""
     if not (SHARED / "data").is_dir():
-        pytest.skip("no real scans here")
+        pytest.skip("real scans are absent")
     return SHARED / "data"
 
 
@@ -96,9 +96,9 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(0)
 
 
-def relative_error(found: torch.Tensor | np.ndarray, expected: np.ndarray) -> float:
+def relative_error(computed: torch.Tensor | np.ndarray, expected: np.ndarray) -> float:
     """Largest difference over the largest expected value."""
-    values = found.detach().cpu().numpy() if isinstance(found, torch.Tensor) else found
+    values = computed.detach().cpu().numpy() if isinstance(computed, torch.Tensor) else computed
     return float(np.abs(values - expected).max() / np.abs(expected).max())
 
 

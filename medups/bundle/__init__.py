@@ -11,7 +11,7 @@ __all__ = ["Model", "load_bundle", "write_bundle"]
 
 
 def __getattr__(name: str) -> Any:
-    """``Predictor``, which bundles written before version 0.2 name as a target here."""
+    """Resolve ``Predictor``, the target that bundles written before version 0.2 refer to."""
     if name == "Predictor":
         return import_module("medups.workflows.predict").Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,8 +1,8 @@
 """The bundle on disk.
 
-    configs/inference.json   network, preprocessing, inferer, labels, orientation: plain values, which medups
-                             reads; and expressions for ``python -m monai.bundle run``
-    configs/metadata.json    what MONAI asks of every bundle
+    configs/inference.json   network, preprocessing, inferer, labels, orientation: plain values that medups
+                             reads, and expressions for ``python -m monai.bundle run``
+    configs/metadata.json    metadata that MONAI requires in every bundle
     models/model.pt          the weights
 """  # fmt: skip
 
@@ -32,7 +32,7 @@ from medups.io.files import read_json, write_json
 _FORMAT = 1
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
 CT_WINDOW = (-125.0, 275.0)
-"""Of bundles that store no display window: soft tissue in Hounsfield units."""
+"""Default for bundles that store no display window: soft tissue in Hounsfield units."""
 _SECTIONS = ("network_def", "preprocessing", "inferer", "medups")
 
 
@@ -40,7 +40,7 @@ _SECTIONS = ("network_def", "preprocessing", "inferer", "medups")
 class Model:
     """A network with everything that turns a scan into a mask.
 
-    definition: the plain sections that the parts were built from, which the bundle stores.
+    definition: the configuration sections that the model was built from, as stored in the bundle.
     """
 
     network: nn.Module
@@ -67,7 +67,7 @@ class Model:
 
     @property
     def modality(self) -> str:
-        """The kind of scans that it was trained on, such as CT or MR."""
+        """The modality of the training scans, such as CT or MR."""
         return str(self.definition["medups"].get("modality", "CT"))
 
     @property
@@ -78,13 +78,13 @@ class Model:
 
 
 def make_model(definition: Mapping[str, Any], source: str) -> Model:
-    """Build the parts that the plain sections describe, with initial weights.
+    """Build the model that the configuration sections describe, with initial weights.
 
     Args:
-        source: the file or setting that errors name.
+        source: the file or setting to name in errors.
 
     Raises:
-        InputError: missing sections, another format or orientation, or a target that cannot be built.
+        InputError: missing sections, an unsupported format or orientation, or a target that cannot be built.
     """
     missing = [name for name in _SECTIONS if name not in definition]
     if missing:
@@ -118,7 +118,7 @@ def define(
     modality: str = "CT",
     display_window: Sequence[float] = CT_WINDOW,
 ) -> dict[str, Any]:
-    """The plain sections of a bundle.
+    """The configuration sections of a bundle.
 
     Args:
         network, inferer: ``_target_`` and arguments.
@@ -126,7 +126,7 @@ def define(
         spacing: millimeters along the canonical axes; None keeps each scan's own.
         split: case names by part.
         task: the name of the kind of task.
-        modality: of the scans.
+        modality: the kind of scans, such as CT or MR.
         display_window: the intensities that pictures show as black and as white.
     """
     return {
@@ -147,7 +147,7 @@ def define(
 
 
 def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], description: str) -> None:
-    """Write ``model`` with ``weights`` as a bundle; the weights come last, so a bundle with weights is complete."""
+    """Write ``model`` with ``weights`` as a bundle, the weights last, so that a bundle with weights is complete."""
     run = {
         "bundle_root": ".",
         "input": "",
@@ -163,7 +163,7 @@ def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], desc
 
 
 def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
-    """Read a bundle, with its network in eval mode on ``device``. Nothing in it is executed.
+    """Read a bundle, with its network in eval mode on ``device``. No code in the bundle is executed.
 
     Raises:
         InputError: not a bundle, no weights, weights of another network, or a target outside the allow-list.
@@ -189,7 +189,7 @@ def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
 
 
 def _metadata(model: Model, description: str) -> dict[str, Any]:
-    """What MONAI asks of every bundle."""
+    """The metadata that MONAI requires in every bundle."""
     about = model.definition["medups"]
     return {
         "schema": _SCHEMA,

@@ -1,4 +1,4 @@
-"""Segment the test cases with a voxel classifier that knows intensity and position only."""
+"""Segment the test cases with a voxel classifier that uses intensity and position only."""
 
 from __future__ import annotations
 

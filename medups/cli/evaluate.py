@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred-labels", metavar="SET", help="default: the .labels.json beside each mask")
     parser.add_argument("--label-labels", metavar="SET", help="default: the .labels.json beside each mask")
     parser.add_argument(
-        "--organs", metavar="SET", help="a label set, or names separated by commas; default: all in both"
+        "--organs", metavar="SET", help="a label set, or comma-separated names; default: all organs in both"
     )
     parser.add_argument("--protocol", choices=("synapse", "physical"), default="physical")
     parser.add_argument("--output", required=True, metavar="FOLDER")
@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
             terminal.log(f"organs not compared: {', '.join(result.not_compared)}")
         if result.unused_labels:
             count = len(result.unused_labels)
-            terminal.log(f"{count} labels without a prediction were left out: {', '.join(result.unused_labels)}")
+            terminal.log(f"skipped {count} labels without a prediction: {', '.join(result.unused_labels)}")
         print_summary(result.evaluation.summary(), terminal.console)
         cases = len(result.evaluation.cases)
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and {cases} pictures in overlays")

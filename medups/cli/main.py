@@ -31,8 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _report("error", str(error), 2)
     except KeyboardInterrupt:
         advice = "train resumes from its last checkpoint, predict with --skip-existing"
-        return _report("stopped", f"interrupted; no half-written files are left; {advice}", 1)
-    except Exception as error:  # the last resort: one sentence, and the rest with MEDUPS_TRACEBACK=1
+        return _report("stopped", f"interrupted; no partial files were left; {advice}", 1)
+    except Exception as error:  # unexpected: one line, with a traceback if MEDUPS_TRACEBACK=1
         if os.environ.get("MEDUPS_TRACEBACK"):
             traceback.print_exc()
         message = str(error).strip() or type(error).__name__

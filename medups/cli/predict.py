@@ -12,8 +12,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--model", required=True, metavar="BUNDLE")
     parser.add_argument("--input", required=True, metavar="SCAN|FOLDER")
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER")
-    parser.add_argument("--cases", help="names separated by commas, or test, val or train: the bundle's split")
-    parser.add_argument("--skip-existing", action="store_true", help="keep masks that exist, to resume a run")
+    parser.add_argument("--cases", help="comma-separated names, or train, val or test from the bundle's split")
+    parser.add_argument("--skip-existing", action="store_true", help="keep existing masks, to resume a run")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
 
 

@@ -1,4 +1,4 @@
-"""Check a dataset, show it, and fill the cache. Takes the settings of train."""
+"""Check a dataset, show its statistics, and fill the cache. Takes the same settings as train."""
 
 from __future__ import annotations
 

@@ -22,7 +22,7 @@ class Terminal:
 
     @contextmanager
     def live(self) -> Iterator[Terminal]:
-        """Bars are shown inside the block."""
+        """Show progress bars inside the block."""
         columns = (
             TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
             TextColumn("{task.fields[note]}"), TimeElapsedColumn(), TextColumn("left"), TimeRemainingColumn(),
@@ -39,7 +39,7 @@ class Terminal:
         self.console.print(message, highlight=False, markup=False, soft_wrap=True)
 
     def track(self, items: Iterable[Item], title: str, total: int) -> Iterator[Item]:
-        """Yield the items and show a bar that moves with them."""
+        """Yield the items and advance a progress bar with each."""
         if self._progress is None:
             yield from items
             return
@@ -49,7 +49,7 @@ class Terminal:
             self._progress.advance(task)
 
     def share(self, title: str) -> Callable[[float], None]:
-        """A bar over one piece of work; call the result with the finished share, 0 to 1."""
+        """A bar for one operation; call the returned function with the completed fraction, 0 to 1."""
         if self._progress is None:
             return lambda _: None
         progress = self._progress
@@ -61,20 +61,20 @@ class Terminal:
         return update
 
     def steps(self, total: int, done: int) -> Callable[[int, float], None]:
-        """A bar over training steps with the smoothed loss and the speed; plain lines without a terminal."""
+        """A bar for training steps with smoothed loss and speed; plain lines if the output is not a terminal."""
         if self._progress is None:
             return lambda _step, _loss: None
         progress = self._progress
         task = progress.add_task("training", total=total, completed=done, note="")
         smoothed: list[float] = []
-        every = max(1, total // 10)
+        interval = max(1, total // 10)
 
         def update(step: int, loss: float) -> None:
             smoothed[:] = [loss if not smoothed else _LOSS_SMOOTHING * smoothed[0] + (1 - _LOSS_SMOOTHING) * loss]
             speed = progress.tasks[progress.task_ids.index(task)].speed
             rate = f" {speed:.2f} steps/s" if speed else ""
             progress.update(task, completed=step, note=f"loss {smoothed[0]:.4f}{rate}")
-            if not self.console.is_terminal and step % every == 0:
+            if not self.console.is_terminal and step % interval == 0:
                 self.log(f"step {step} of {total}, loss {smoothed[0]:.4f}")
 
         return update

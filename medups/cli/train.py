@@ -1,4 +1,4 @@
-"""Train a network; the result is a bundle folder. Takes hydra overrides."""
+"""Train a network and write a bundle folder. Takes Hydra overrides."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("overrides", nargs="*", metavar="key=value")
     mode = parser.add_mutually_exclusive_group()
     mode.add_argument("-m", "--multirun", action="store_true", help="one run per combination of values: seed=0,1,2")
-    mode.add_argument("--profile", action="store_true", help="time some steps with and without their data")
-    mode.add_argument("--print", action="store_true", help="show all settings and their meaning, and train nothing")
+    mode.add_argument("--profile", action="store_true", help="measure the speed of data preparation and of the network")
+    mode.add_argument("--print", action="store_true", help="show all settings and their meanings, without training")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -62,7 +62,7 @@ def _profile(overrides: Sequence[str]) -> None:
 
 
 def _sweep(overrides: Sequence[str]) -> None:
-    """One run per combination of the values that ``key=a,b`` lists, as hydra's launcher starts them."""
+    """One run per combination of the values that ``key=a,b`` lists, started by Hydra's launcher."""
     from medups.settings.compose import multirun
 
     done: list[str] = []
@@ -85,11 +85,11 @@ def _require_launched(settings: Settings) -> None:
     from medups.training.distributed import is_launched, is_single
 
     if not (is_launched() or is_single(settings.training.devices, settings.training.num_nodes)):
-        raise InputError("a sweep over several devices must be launched by torchrun or by SLURM")
+        raise InputError("a sweep on multiple devices must be launched by torchrun or by SLURM")
 
 
 def _terminal() -> Terminal:
-    """Of the processes of one run only the first prints."""
+    """The terminal of this process; only the first process of a run prints."""
     from medups.training.distributed import is_first
 
     return Terminal(quiet=not is_first())

@@ -1,1 +1,1 @@
-"""Cases, label sets, readers, phantoms, caches and samplers. Needs no network code."""
+"""Cases, label sets, readers, phantoms, caches and samplers; independent of network code."""

@@ -1,4 +1,4 @@
-"""A case: a scan and its mask, and what a dataset's own files say about its cases."""
+"""A case (a scan and its mask), and the content of a dataset."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medups.errors import InputError
 
 PARTS = ("train", "val", "test")
 ONLY_CHANNEL = "_0000"
-"""The suffix of nnU-Net's scans in a dataset of one channel."""
+"""Suffix of scan names in nnU-Net's single-channel datasets."""
 
 
 class DataSpec(Protocol):
@@ -38,7 +38,7 @@ class DataSpec(Protocol):
 
 
 class SplitSpec(Protocol):
-    """Case names by part; None for what the dataset's own files say."""
+    """Case names by part; None for the split in the dataset's own files."""
 
     @property
     def train(self) -> Sequence[str] | None: ...
@@ -61,7 +61,7 @@ class Case:
     label: Path | None
 
     def missing_files(self, source: str) -> list[str]:
-        """A sentence, starting with ``source``, for each file that does not exist."""
+        """A message, starting with ``source``, for each file that does not exist."""
         files = (self.image, self.label)
         return [f"{source}: no such file {path}" for path in files if path is not None and not path.exists()]
 
@@ -72,11 +72,11 @@ class Listing:
 
     Args:
         cases: by name.
-        labels: which id means which organ, if the dataset's own files say so.
+        labels: ids and organs, if the dataset's own files define them.
         split: case names by part, as the dataset's own files list them.
-        problems: missing files, and files that pair with nothing.
+        problems: missing files and unpaired files.
         folds: cross-validation fold by case name, if the dataset's own files assign one.
-        notes: what the dataset's own files say and this reader does not use.
+        notes: content of the dataset's own files that this reader ignores.
     """
 
     cases: Mapping[str, Case]
@@ -88,12 +88,12 @@ class Listing:
 
 
 def case_key(path: Path) -> str:
-    """The key that pairs a scan, its mask and its prediction: the name without endings, img, label or case."""
+    """The key that pairs a scan, its mask and its prediction: the name without file ending and prefix."""
     return re.sub(r"^(img|label|case)_?(?=\d)", "", case_name(path))
 
 
 def case_name(path: Path) -> str:
-    """File or folder name without the endings of a scan."""
+    """File or folder name without the file ending of a scan."""
     return re.sub(r"(\.nii(\.gz)?|(\.npy)?\.h5)$", "", path.name)
 
 
@@ -103,12 +103,12 @@ def unique_by_name(files: Iterable[Path]) -> dict[str, Path]:
     for file in files:
         first = by_name.setdefault(case_name(file), file)
         if first != file:
-            raise InputError(f"{file}: {first.name} beside it names the same case; keep one")
+            raise InputError(f"{file}: {first.name} in the same folder names the same case; keep one")
     return by_name
 
 
 def pair_up(images: Mapping[str, Path], labels: Mapping[str, Path], source: Path) -> tuple[dict[str, Case], list[str]]:
-    """Cases from images and masks by name, and a message about files without a partner.
+    """Cases from images and masks paired by name, and messages about unpaired files.
 
     Raises:
         InputError: no image has a mask.

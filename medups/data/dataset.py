@@ -1,4 +1,4 @@
-"""Which cases train, validate and test."""
+"""The split of a dataset into training, validation and test cases."""
 
 from __future__ import annotations
 
@@ -32,24 +32,25 @@ class Dataset:
         return {part: [case.name for case in getattr(self, part)] for part in PARTS}
 
     def require_organs(self, target: LabelSet) -> None:
-        """Raise InputError if the masks cannot hold an organ of ``target``."""
+        """Raise InputError if the label set of the masks lacks an organ of ``target``."""
         missing = [organ for organ in target.names if organ not in self.labels.names]
         if missing:
             raise InputError(
                 f"the dataset's labels ({', '.join(self.labels.names)}) lack {', '.join(missing)} of label_set="
-                f"{target.name}; choose another label_set, or name the dataset's ids with data.source_labels"
+                f"{target.name}; choose another label_set, or describe the dataset's ids with data.source_labels"
             )
 
 
 def open_dataset(data: DataSpec, problems: list[str] | None = None) -> Dataset:
-    """The cases of a dataset, split as its settings say.
+    """Open a dataset and split its cases as configured.
 
-    A part of ``data.split`` that is None follows the dataset's own files; if those say nothing, ``train`` is every
-    labeled case of no other part. Validation cases may be listed under ``train`` too; they are not trained on.
-    ``data.fold`` instead takes that fold of both for validation: the dataset's own, or one of five.
+    A part of ``data.split`` that is None follows the dataset's own files; if those define none, ``train`` is every
+    labeled case that is in no other part. Validation cases may be listed under ``train`` too; they are not trained
+    on. With ``data.fold``, that fold of both parts is used for validation: a fold that the dataset defines, or one of
+    five.
 
     Args:
-        problems: collects what is wrong with files and split while the rest is returned; None raises it instead.
+        problems: receives the problems with files and split, while the rest is returned; None raises them instead.
 
     Raises:
         InputError: missing files, a split that names unknown or unlabeled cases, a case in two parts, or no label
@@ -88,7 +89,7 @@ def fold_of(names: Sequence[str], fold: int) -> list[str]:
     """The cases that validate in ``fold`` of five. A fixed shuffle puts every case into exactly one fold.
 
     Raises:
-        InputError: a fold beyond 0 to 4, or fewer than five cases.
+        InputError: a fold outside 0 to 4, or fewer than five cases.
     """
     if fold not in range(_FOLDS):
         raise InputError(f"fold must be 0 to {_FOLDS - 1}, got {fold!r}")

@@ -1,4 +1,4 @@
-"""Label sets: which id means which organ. Data, predictions and evaluation are matched by organ name, never by id."""
+"""Label sets: tables of ids and organs. Data, predictions and evaluation are matched by organ name, never by id."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from medups.io.shipped import configs_dir
 
 LabelArray = NDArray[np.integer]
 MASK_DTYPE = np.uint8
-"""Of the ids in predicted masks, caches and samples."""
+"""Data type of ids in predicted masks, caches and samples."""
 MAX_ID = 255
 
 
 class UnknownIdsError(InputError):
-    """A mask holds ids that its label set does not name; ``ids`` are all of its ids except 0."""
+    """A mask contains ids that its label set lacks; ``ids`` are all ids of the mask except 0."""
 
     def __init__(self, message: str, ids: Set[int]) -> None:
         super().__init__(message)
@@ -51,7 +51,7 @@ class LabelSet:
         raise InputError(f"label set {self.name}: unknown organ {organ!r}{_suggest(organ, self.names)}")
 
     def check_ids(self, labels: LabelArray, source: str) -> None:
-        """Raise InputError if ``labels`` holds an id that this set does not name."""
+        """Raise InputError if ``labels`` contains an id that is not in this set."""
         ids = set(np.unique(labels).tolist()) - {0}
         unknown = sorted(ids - set(self.organs))
         if unknown:
@@ -76,8 +76,8 @@ class LabelSet:
             if regions or "ignore" in table:
                 names = ", ".join(regions) or "ignore"
                 raise InputError(
-                    f"{source}: expected one whole-number id per label; {names} are regions, texts or labels to be "
-                    "ignored, which are not supported"
+                    f"{source}: expected one whole-number id per label; {names} are regions, text values or "
+                    "ignore labels, which are not supported"
                 )
             table = {number: name for name, number in table.items()}
         if isinstance(table, dict):
@@ -85,7 +85,7 @@ class LabelSet:
         return _from_table(str(content.get("name", source.parent.name)), table, source)
 
     def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
-        """Ids of this set to those of ``target`` by organ name; organs that ``target`` lacks become background."""
+        """Convert ids of this set to those of ``target`` by organ name; organs missing there become background."""
         if max(target.organs, default=0) > MAX_ID:
             raise InputError(f"label set {target.name}: ids up to {MAX_ID} can be learned, got {max(target.organs)}")
         ids = {name: number for number, name in target.organs.items()}
@@ -108,7 +108,7 @@ def label_set(name_or_path: str) -> LabelSet:
             ``.labels.json``, or a ``dataset.json``.
 
     Raises:
-        InputError: an unknown name, or a file that holds no label set.
+        InputError: an unknown name, or a file without a label set.
     """
     path = user_path(name_or_path)
     if path.suffix == ".json":
@@ -134,7 +134,7 @@ def label_set(name_or_path: str) -> LabelSet:
 
 
 def fitting_sets(ids: Set[int]) -> list[str]:
-    """The shipped label sets that name all of these ids."""
+    """The shipped label sets that contain all of these ids."""
     return [name for name in list_label_sets() if ids <= set(label_set(name).organs)]
 
 

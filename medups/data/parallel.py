@@ -1,4 +1,4 @@
-"""A few cases at a time: decompression dominates reading them, and threads share it."""
+"""Parallel reading of cases: decompression dominates, and threads can run it concurrently."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MAX_THREADS = 4  # volumes in memory at once
 
 
 def in_parallel(work: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
-    """``work(item)`` for each item, in the items' order; only a few items ahead of the consumer are started."""
+    """Yield ``work(item)`` for each item, in order; work runs only a few items ahead of the consumer."""
     threads = min(_MAX_THREADS, os.cpu_count() or 1)
     pending: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(threads) as pool:

@@ -1,4 +1,4 @@
-"""The endless sequence of training samples: sample n depends on the seed and n alone."""
+"""The endless sequence of training samples: sample n depends only on the seed and n."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
 
 
 class SampleFormat(Protocol):
-    """What a kind of task reads and returns as a sample; see :mod:`medups.tasks`."""
+    """How a task converts samples; see :mod:`medups.tasks`."""
 
     def transform_input(self, arrays: Arrays) -> dict[str, Tensor]:
-        """The arrays of a sample as the dict that transforms are called with."""
+        """Convert a sample's arrays to the dict that transforms take."""
 
     def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        """The transformed sample as the tensors of a batch."""
+        """Convert a transformed sample to the tensors of a batch."""
 
 
 class SampleSource(Protocol):
@@ -49,7 +49,7 @@ class Slices:
 
     Args:
         cases: volumes whose first axis indexes slices.
-        balanced: share of samples drawn instead from the slices of one organ, each organ equally often.
+        balanced: share of samples drawn instead by organ, each organ equally often: a random slice that shows it.
     """
 
     def __init__(self, cases: Sequence[StoredCase], balanced: float = 0) -> None:
@@ -82,7 +82,7 @@ class Slices:
         return list(slices.values())
 
     def _balanced(self, n: int, seed: int) -> tuple[int, int] | None:
-        """The slice of an organ, or None if sample ``n`` follows the epoch's order."""
+        """A slice that shows a random organ, or None if sample ``n`` follows the epoch's order."""
         if not self._organ_slices:
             return None
         rng = generator(seed, n, stream=5)
@@ -99,7 +99,7 @@ class Slices:
 
 
 class Patches:
-    """Boxes of ``size`` voxels, half of them centered on a voxel of an organ; the volume's border is replicated."""
+    """Boxes of ``size`` voxels, half of them centered on an organ voxel; smaller volumes repeat their border."""
 
     def __init__(self, cases: Sequence[CachedCase], size: Sequence[int], patches_per_case: int = 4) -> None:
         self.cases = cases
@@ -137,8 +137,8 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         source: reads the arrays of a sample.
         transform: MONAI dict transforms, reseeded for each sample.
         form: the task's conversion between arrays, transforms and batches.
-        seed: of the run.
-        length: number of samples of the whole run.
+        seed: the seed of the run.
+        length: number of samples in the whole run.
 
     Raises:
         SampleError: on indexing, if a sample cannot be read or transformed; names the sample and the cause.
@@ -173,7 +173,7 @@ class SampleStream(Dataset[dict[str, Tensor]]):
 
 
 def _share_random_state(transform: object, state: np.random.RandomState) -> None:
-    """Let a transform and everything inside it draw from ``state``: seeding each one takes longer than a flip."""
+    """Make a transform and all nested ones draw from ``state``; seeding each one takes longer than a flip."""
     if isinstance(transform, Compose):
         transform.R = state
         for inner in transform.transforms:

@@ -1,4 +1,4 @@
-"""The content of a dataset and its faults, found before anyone trains on it."""
+"""Survey of a dataset before training: its content and its problems."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ _LEFT_OF = (("left_kidney", "right_kidney"), ("spleen", "liver"), ("left_adrenal
 
 @dataclass
 class CaseFacts:
-    """One case.
+    """Facts about one case.
 
     Args:
         shape, spacing_mm: along the canonical axes.
         intensities: 1st percentile, median and 99th percentile.
         volumes_ml: by organ, 0 for an absent one; in voxels if the spacing is unknown.
-        ids: of the mask, except 0.
-        problems: what prevents its use.
-        doubts: what a person should check.
+        ids: ids in the mask, except 0.
+        problems: errors that make the case unusable.
+        doubts: warnings that a person should check.
     """
 
     name: str
@@ -91,7 +91,7 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
 
 
 def remap(facts: Sequence[CaseFacts], source: LabelSet) -> Iterator[str]:
-    """A hint about the setting that would name all ids of all masks, if ``source`` does not."""
+    """Suggest a ``data.source_labels`` that covers all ids of all masks, if ``source`` does not."""
     ids = set().union(*(case.ids for case in facts))
     unknown = sorted(ids - set(source.organs))
     if unknown and (fitting := fitting_sets(ids)):
@@ -106,7 +106,7 @@ def remap(facts: Sequence[CaseFacts], source: LabelSet) -> Iterator[str]:
 
 
 def repeated(facts: Sequence[CaseFacts]) -> Iterator[str]:
-    """Scans stored under several names: one in training and one in testing would inflate every score."""
+    """Report scans stored under several names: copies in both training and test cases inflate every score."""
     names: dict[str, list[str]] = {}
     for case in facts:
         if case.fingerprint:

@@ -22,12 +22,12 @@ _NEGLIGIBLE = 1e-9
 def zoom_image(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[np.float32]:
     """Cubic spline resize of a slice [H, W] with aligned corner pixels, as in TransUNet's published code.
 
-    ``scipy.ndimage.zoom`` is linear and the same for every line, so it is a product of matrices.
+    ``scipy.ndimage.zoom`` is linear and identical for every line, so it is computed as a matrix product.
     """
     values = torch.from_numpy(np.ascontiguousarray(pixels, dtype=np.float32))
     if pixels.shape == tuple(size):
         return values.numpy()
-    for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns, which the transpose makes rows
+    for n, goal in zip(pixels.shape, size, strict=True):  # rows, then columns: the transpose swaps them
         values = torch.cat([weights @ values[begin:end] for begin, end, weights in _splines(n, goal)]).T
     return values.contiguous().numpy()
 
@@ -44,7 +44,7 @@ def zoom_labels(pixels: NDArray[Any], size: Sequence[int]) -> NDArray[Any]:
 
 @contextmanager
 def without_transform_record() -> Iterator[None]:
-    """Turn off MONAI's record of applied transforms, which takes longer than the transforms and is not used here."""
+    """Turn off MONAI's record of applied transforms, which takes longer than the transforms and is unused."""
     tracked = get_track_meta()
     set_track_meta(False)
     try:
@@ -70,7 +70,7 @@ def _splines(n: int, goal: int) -> list[tuple[int, int, torch.Tensor]]:
 
 @lru_cache(maxsize=64)
 def _nearest(n: int, goal: int) -> NDArray[np.int64]:
-    """The pixel that each of ``goal`` reads; -1 where SciPy's rounding puts the last one beyond the end."""
+    """The source pixel of each of ``goal`` pixels; -1 where SciPy's rounding puts the last one beyond the end."""
     indices: NDArray[np.int64] = ndimage.zoom(np.arange(n), goal / n, order=0, cval=-1)
     return indices
 
@@ -79,9 +79,9 @@ class ZoomSliced(MapTransform):
     """Resize slices [1, H, W] to ``size``: cubic splines for images, nearest for labels, corners aligned.
 
     Args:
-        keys: to resize.
+        keys: entries to resize.
         size: height and width.
-        label_keys: the members of ``keys`` that hold labels.
+        label_keys: the ``keys`` that hold labels.
     """
 
     def __init__(self, keys: KeysCollection, size: Sequence[int], label_keys: Sequence[str] = ("label",)) -> None:

@@ -1,4 +1,4 @@
-"""Pairing predictions with labels, and the organs that both name."""
+"""Pair predictions with labels, and find the organs that both name."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def find_pairs(pred: Path, label: Path, image: Path | None = None) -> tuple[list
 
 
 def label_set_reader(name: str | None, option: str) -> Callable[[Path], LabelSet]:
-    """A function from a mask to its label set: ``name`` for all, or the table beside each mask.
+    """Return a function from a mask to its label set: ``name`` for all, or the table beside each mask.
 
     Args:
         option: the name of the setting, for the error if there is no table.
@@ -61,7 +61,7 @@ def label_set_reader(name: str | None, option: str) -> Callable[[Path], LabelSet
     def read(mask: Path) -> LabelSet:
         table = labels_file(mask)
         if not table.is_file():
-            raise InputError(f"{mask}: no {table.name} beside it; name the label set of the file with {option}")
+            raise InputError(f"{mask}: no {table.name} beside it; pass its label set with {option}")
         return label_set(str(table))
 
     return read
@@ -76,7 +76,7 @@ def shared_organs(
     """The organs to compare, and those that only one side names.
 
     Args:
-        chosen: a label set, or names separated by commas; None for all organs that both sides name.
+        chosen: a label set, or comma-separated names; None for all organs that both sides name.
 
     Raises:
         InputError: masks of one folder that name different organs unless some are ``chosen``, an unknown organ, or no
@@ -89,7 +89,7 @@ def shared_organs(
     if not organs:
         raise InputError(
             f"{pairs[0].pred} and {pairs[0].label}: no organ is in both label sets, {', '.join(predicted)} against "
-            f"{', '.join(labeled)}; name the sets they were made with by --pred-labels and --label-labels"
+            f"{', '.join(labeled)}; pass their label sets with --pred-labels and --label-labels"
         )
     return organs, [name for name in known if name not in organs]
 

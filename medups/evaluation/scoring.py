@@ -1,4 +1,4 @@
-"""Scores of pairs of masks, matched by organ name, and means that state their n."""
+"""Scores of mask pairs, matched by organ name, and means with the number of cases."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Evaluation:
     cases: dict[str, dict[str, OrganScore]]
 
     def summary(self) -> dict[str, Any]:
-        """Means over cases, then over organs; every organ's mean states its n."""
+        """Means over cases, then over organs; each organ's mean includes its n."""
         organs = {organ: self._organ([scores[organ] for scores in self.cases.values()]) for organ in self.organs}
         return {
             "protocol": self.protocol,
@@ -100,14 +100,14 @@ def evaluate(
     protocol: Protocol,
     on_case: Callable[[CaseResult], None],
 ) -> Evaluation:
-    """Score every pair; ``on_case`` is called with each case's result as soon as it is ready.
+    """Score every pair, and call ``on_case`` with each case's result as soon as it is ready.
 
     Args:
-        pred_labels, label_labels: from a mask to its label set.
+        pred_labels, label_labels: return the label set of a mask.
         organs: names to compare; both sets must have them.
 
     Raises:
-        InputError: what the readers raise, or an organ that a set lacks.
+        InputError: an invalid file or label set, or an organ missing from a label set.
     """
     target = LabelSet("compared", dict(enumerate(organs, start=1)))
     cases = {}

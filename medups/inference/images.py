@@ -1,4 +1,4 @@
-"""Images in memory, of several libraries, as volumes and back."""
+"""Convert in-memory images of several libraries to volumes and back."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # SimpleITK's coordinates are left, b
 
 
 def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> tuple[Volume, Restore]:
-    """``image`` as a volume, and the function that turns ids on its grid into an image of the same kind.
+    """``image`` as a volume, and the function that turns ids on its grid into an image of the same type.
 
     Args:
         image: a NumPy array or torch tensor [S, P, L] with axes toward head, back and the patient's left; a nibabel
@@ -28,7 +28,7 @@ def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> 
         spacing: millimeters along the axes of an array; None if unknown. Only for arrays and plain tensors.
 
     Raises:
-        InputError: another kind of image, not 3-D, or a spacing for an image that has its own.
+        InputError: an unsupported type of image, an image that is not 3-D, or a spacing for an image with its own.
     """
     for convert in (_from_nibabel, _from_simpleitk, _from_meta_tensor):
         converted = convert(image)

@@ -1,4 +1,4 @@
-"""A model applied to a scan: the mask has the scan's grid."""
+"""Apply a model to a scan; the mask has the scan's grid."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ _MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
 
 def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:
     """The mask (uint8 ids) of a scan, on the scan's grid."""
-    grid, image, wanted = _canonical(scan, model)
-    ids = segment_canonical(model, resize_image(image, wanted), device, shape=image.shape, progress=progress)
+    grid, image, target_shape = _canonical(scan, model)
+    ids = segment_canonical(model, resize_image(image, target_shape), device, shape=image.shape, progress=progress)
     return Volume(grid.to_file(ids), scan.affine, scan.source)
 
 
@@ -43,17 +43,17 @@ def require_usable(model: Model, scan: Volume) -> None:
     if not model.spacing:
         return
     scan.require_spacing("this model")
-    grid, image, wanted = _canonical(scan, model)
-    if math.prod(wanted) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(wanted, image.shape, strict=True)):
-        current, goal = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing))
+    grid, image, shape = _canonical(scan, model)
+    if math.prod(shape) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(shape, image.shape, strict=True)):
+        current, target = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing))
         raise InputError(
-            f"{scan.source}: {image.shape} voxels at {current} mm would become {wanted} at the model's {goal} mm; "
+            f"{scan.source}: {image.shape} voxels at {current} mm would become {shape} at the model's {target} mm; "
             "check the spacing in its header"
         )
 
 
 def _canonical(scan: Volume, model: Model) -> tuple[Grid, NDArray[np.generic], tuple[int, ...]]:
-    """The scan in the model's orientation, and its shape at the model's spacing."""
+    """The scan's grid, its data in the model's orientation, and its shape at the model's spacing."""
     grid = Grid(scan.data.shape, scan.affine, model.orientation)
     image = grid.to_canonical(scan.data)
     return grid, image, resized_shape(image.shape, grid.spacing, model.spacing)

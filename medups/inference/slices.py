@@ -1,4 +1,4 @@
-"""Slice-wise inference of 2-D networks, as in TransUNet's published test."""
+"""Slice-wise inference of 2-D networks, as in TransUNet's published test code."""
 
 from __future__ import annotations
 
@@ -38,13 +38,13 @@ class SliceInferer:
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape`` along H and W.
 
-        ``progress`` is called with the finished share, 0 to 1.
+        ``progress`` is called with the completed fraction, 0 to 1.
         """
         slices, *plane = image.shape
-        goal = tuple(shape[1:]) if shape is not None else tuple(plane)
+        output_size = tuple(shape[1:]) if shape is not None else tuple(plane)
         if shape is not None and shape[0] != slices:
-            raise ValueError(f"SliceInferer: slices cannot be resampled, got {slices} and shape {shape[0]}")
-        labels = np.empty((slices, *goal), dtype=MASK_DTYPE)
+            raise ValueError(f"SliceInferer: the number of slices cannot change from {slices} to {shape[0]}")
+        labels = np.empty((slices, *output_size), dtype=MASK_DTYPE)
         for start in range(0, slices, self.batch_size):
             rows = range(start, min(start + self.batch_size, slices))
             batch = np.stack([zoom_image(image[row], self.size) for row in rows])[:, None]
@@ -52,7 +52,7 @@ class SliceInferer:
                 logits = network(torch.from_numpy(batch).to(device))
             small = decode_ids(logits).cpu().numpy()
             for row, ids in zip(rows, small, strict=True):
-                labels[row] = zoom_labels(ids, goal)
+                labels[row] = zoom_labels(ids, output_size)
             if progress is not None:
                 progress(rows.stop / slices)
         return labels

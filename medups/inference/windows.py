@@ -17,11 +17,11 @@ from medups.tasks.volume import decode_ids
 
 
 class WindowInferer:
-    """Label map of a volume [S, H, W]: overlapping windows whose logits are blended by a Gaussian.
+    """Label map of a volume [S, H, W]: overlapping windows whose logits are blended with Gaussian weights.
 
     Args:
         roi_size: voxels of a window along each axis.
-        overlap: share of a window that the next one covers too.
+        overlap: fraction of a window that overlaps the next one.
         sw_batch_size: windows per forward pass.
     """
 
@@ -40,7 +40,7 @@ class WindowInferer:
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape``: logits are resized linearly.
 
-        ``progress`` is called with the finished share, 0 to 1.
+        ``progress`` is called with the completed fraction, 0 to 1.
         """
         total = self._batches(image.shape)
         done = 0

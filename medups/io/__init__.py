@@ -1,1 +1,1 @@
-"""Files that appear whole or not at all, checkpoints, and the shipped configuration."""
+"""Atomic file writing, checkpoints, and the shipped configuration."""

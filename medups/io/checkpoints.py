@@ -1,4 +1,4 @@
-"""Checkpoints: written whole or not at all, with the previous one kept, and read without executing anything."""
+"""Checkpoints: written atomically, with the previous one kept, and read without executing code."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class CheckpointError(RuntimeError):
 
 
 def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
-    """Write tensors and plain values to ``path`` atomically. Raises CheckpointError if the disk refuses."""
+    """Write tensors and plain values to ``path`` atomically. Raises CheckpointError if writing fails."""
     try:
         with atomic_file(path) as file:
             torch.save(dict(content), file)
@@ -37,7 +37,7 @@ def save_checkpoint(path: Path, content: Mapping[str, Any]) -> None:
 
 
 def _disk_error(error: BaseException | None) -> OSError | None:
-    """The operating system's error: torch raises its own while it closes a file that it could not write."""
+    """The operating system's error, behind the one that torch raises when it closes a file that it could not write."""
     while error is not None and not isinstance(error, OSError):
         error = error.__cause__ or error.__context__
     return error
@@ -53,7 +53,7 @@ def keep_last(folder: Path, content: Mapping[str, Any]) -> None:
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read what :func:`save_checkpoint` wrote, onto the CPU. Raises InputError for a damaged file."""
+    """Read a file of :func:`save_checkpoint` onto the CPU. Raises InputError for a damaged file."""
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
@@ -68,7 +68,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
 
 
 def first_good(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
-    """The first of these checkpoints that exists and is intact, or None; and a message for each one skipped.
+    """The first of these checkpoints that exists and is intact, or None; and a message for each skipped one.
 
     Raises:
         InputError: checkpoints exist, and all are damaged.

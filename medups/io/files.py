@@ -1,4 +1,4 @@
-"""Files that appear whole or not at all."""
+"""Atomic file writing, and other functions for files."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ from typing import Any, BinaryIO
 
 from medups.errors import InputError
 
-_ABANDONED_AFTER = 3600.0  # seconds; no process that is still running goes this long without writing
+_ABANDONED_AFTER = 3600.0  # seconds; a running process writes more often than this
 
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """Open a file for writing that replaces ``path`` only after its whole content is flushed to disk."""
+    """Open a file for writing that replaces ``path`` only after all content is flushed to disk."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     remove_abandoned(path.parent, f".{path.name}.", ".part")
@@ -45,7 +45,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
     """Remove temporary files and folders (:mod:`tempfile` names) that killed processes left an hour or more ago.
 
-    Younger entries may belong to a process that is still writing, so they stay.
+    Newer entries may belong to a process that is still writing, so they are kept.
     """
     for leftover in folder.glob(f"{glob.escape(prefix)}????????{glob.escape(suffix)}"):
         with suppress(OSError):  # another process may have removed it first
@@ -90,7 +90,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
 
 
 def gzip_bytes(content: bytes) -> bytes:
-    """Compress reproducibly: no name and no time in the header."""
+    """Compress reproducibly, without name and time in the header."""
     buffer = io.BytesIO()
     with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", compresslevel=4, mtime=0) as file:
         file.write(content)
@@ -98,7 +98,7 @@ def gzip_bytes(content: bytes) -> bytes:
 
 
 def file_sha256(path: str | os.PathLike[str]) -> bytes:
-    """The digest of a file's content. Raises OSError where it cannot be read."""
+    """The digest of a file's content. Raises OSError if it cannot be read."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
 
@@ -116,17 +116,17 @@ def check_archive(path: str | os.PathLike[str]) -> None:
 
 
 def require_writable(path: str | os.PathLike[str]) -> None:
-    """Raise InputError unless files can be created in folder ``path``, which need not exist yet. Leaves no trace."""
+    """Raise InputError unless files can be created in folder ``path``, which may not exist yet. Leaves no files."""
     folder = Path(path)
     try:
         while not folder.exists():
             folder = folder.parent
         if not folder.is_dir():
-            raise InputError(f"{path}: cannot write there because {folder} is a file; give a folder")
+            raise InputError(f"{path}: cannot write there because {folder} is a file; choose a folder")
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise InputError(f"{path}: cannot write there ({error.strerror}); give another output") from error
+        raise InputError(f"{path}: cannot write there ({error.strerror}); choose another output") from error
 
 
 def user_path(path: str | os.PathLike[str]) -> Path:
@@ -135,7 +135,7 @@ def user_path(path: str | os.PathLike[str]) -> Path:
 
 
 def umask() -> int:
-    """The permission bits that this process withholds from new files."""
+    """The permission bits that this process removes from new files."""
     mask = os.umask(0)
     os.umask(mask)
     return mask

@@ -47,12 +47,12 @@ def evaluate_case(
     """Score each organ of one case.
 
     Args:
-        pred, label: ids, of one shape.
+        pred, label: ids, of the same shape.
         organs: id by organ name, the same in both masks.
         spacing_mm: millimeters between voxels along each axis; None (unknown) only for ``synapse``.
         protocol: ``synapse`` is TransUNet's published rule: distances in voxels; an organ that is predicted but absent
-            from the label gets Dice 1 and HD95 0, one that is not predicted 0 and 0. ``physical``: distances in mm;
-            absent and hallucinated organs have no score, missed ones have Dice 0 and no distance.
+            from the label gets Dice 1 and HD95 0, an organ that is not predicted gets 0 and 0. ``physical``: distances
+            in mm; absent and hallucinated organs have no score, missed organs have Dice 0 and no distance.
 
     Raises:
         ValueError: different shapes, an unknown protocol, or ``physical`` without a spacing.

@@ -16,11 +16,11 @@ Distances = NDArray[np.float64]
 def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> tuple[Distances, Distances]:
     """Distance of each surface voxel of ``pred`` to the surface of ``label``, and the reverse, in mm.
 
-    A surface voxel has a face neighbor outside the mask; beyond the volume counts as outside.
+    A surface voxel has a face neighbor outside the mask; everything beyond the volume counts as outside.
 
     Args:
-        pred, label: bool, of one shape, each with at least one voxel.
-        spacing_mm: millimeters between voxels along each axis; all ones give voxels.
+        pred, label: bool, of the same shape, each with at least one voxel.
+        spacing_mm: millimeters between voxels along each axis; all ones give distances in voxels.
 
     Raises:
         ValueError: an empty mask, or different shapes.

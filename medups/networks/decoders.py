@@ -27,8 +27,8 @@ class PyramidDecoder(nn.Module, ABC):
         width: channels that every map is projected to; a multiple of 8.
         upsampler: any name of ``list_upsamplers()``.
         upsampler_options: further arguments of the upsampler.
-        join: how maps are joined before fusion, ``concat`` or ``add``.
-        deep_supervision: in training mode return a list of logits, the result first.
+        join: how maps are combined before fusion, ``concat`` or ``add``.
+        deep_supervision: in training mode return a list of logits, the final ones first.
 
     Raises:
         ValueError: fewer than two maps, a width that is not a multiple of 8, or an unknown upsampler or join.
@@ -48,7 +48,7 @@ class PyramidDecoder(nn.Module, ABC):
         super().__init__()
         name = type(self).__name__
         if len(in_channels) < 2:
-            raise ValueError(f"{name}: in_channels must name at least two maps, got {list(in_channels)}")
+            raise ValueError(f"{name}: in_channels must list at least two maps, got {list(in_channels)}")
         if width % _GROUPS:
             raise ValueError(f"{name}: width must be a multiple of {_GROUPS}, got {width}")
         if join not in ("concat", "add"):
@@ -62,9 +62,9 @@ class PyramidDecoder(nn.Module, ABC):
         self.build_steps()
 
     def forward(self, maps: Sequence[Tensor], size: Sequence[int] | None = None) -> Tensor | list[Tensor]:
-        """Logits [B, out_channels, *size] from ``maps``, finest first; ``size`` is the finest map's if None."""
+        """Logits [B, out_channels, *size] from ``maps``, finest first; ``size`` defaults to the finest map's."""
         if len(maps) != len(self.in_channels):
-            raise ValueError(f"{type(self).__name__}: built for {len(self.in_channels)} maps, got {len(maps)}")
+            raise ValueError(f"{type(self).__name__}: expected {len(self.in_channels)} maps, got {len(maps)}")
         fused, deeper = self.decode(maps)
         size = tuple(maps[0].shape[2:] if size is None else size)
         logits: Tensor | list[Tensor] = self.deep_heads(resize_linear(self.head(fused), size), deeper)
@@ -87,9 +87,10 @@ class PyramidDecoder(nn.Module, ABC):
 
 
 class DirectDecoder(PyramidDecoder):
-    """Upsamples every map directly to the finest size, guided by the finest, then fuses once (ReSFU, arXiv 2407.02283).
+    """Upsamples every map directly to the finest size, guided by the finest map, then fuses once.
 
-    Arguments and errors: see :class:`PyramidDecoder`. Deep supervision uses the enlarged coarser maps.
+    As in ReSFU (arXiv 2407.02283). Arguments and errors: see :class:`PyramidDecoder`. Deep supervision uses the
+    enlarged coarser maps.
     """
 
     def build_steps(self) -> None:
@@ -111,7 +112,7 @@ class DirectDecoder(PyramidDecoder):
 
 
 class FusionDecoder(PyramidDecoder):
-    """Goes from coarse to fine; each step is guided by the next map and fused with the returned guide.
+    """Decodes from coarse to fine; each step is guided by the next map and fused with the returned guide.
 
     As in FreqFusion (arXiv 2408.12879). Arguments and errors: see :class:`PyramidDecoder`. Deep supervision uses the
     map before each step.

@@ -22,7 +22,7 @@ class DeepHeads(nn.ModuleList):
         super().__init__(conv(spatial_dims, channels, out_channels) for channels in in_channels)
 
     def forward(self, logits: Tensor, maps: Sequence[Tensor]) -> Tensor | list[Tensor]:
-        """``logits``, or in training mode with heads a list of them and of each map's [B, out_channels, *size]."""
+        """``logits``; in training mode with heads, a list of ``logits`` and each map's [B, out_channels, *size]."""
         if not (self.training and len(self)):
             return logits
         return [logits, *(head(x) for head, x in zip(self, maps, strict=True))]

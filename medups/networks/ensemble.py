@@ -1,4 +1,4 @@
-"""Several networks as one."""
+"""An ensemble of networks."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 
 class Ensemble(nn.Module):
-    """The mean of its members' class probabilities, as logits: their logarithm.
+    """Returns the logarithm of its members' mean class probabilities as logits.
 
     Args:
-        members: networks from the same images to the same classes.
+        members: networks that map the same images to the same classes.
     """
 
     def __init__(self, members: Sequence[nn.Module]) -> None:
@@ -22,7 +22,7 @@ class Ensemble(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         total: Tensor | None = None
-        for member in self.members:  # one at a time, so two maps are in memory
+        for member in self.members:  # one at a time, so only two maps are in memory
             log_probabilities = member(image).log_softmax(1)
             total = log_probabilities if total is None else torch.logaddexp(total, log_probabilities)
         assert total is not None

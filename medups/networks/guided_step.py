@@ -22,11 +22,11 @@ class GuidedStep(nn.Module):
     """``fuse(join(norm(upsample(project(x), guide)), returned guide))``.
 
     Args:
-        upsampler: one of the library's, or a module with the same interface; if it refines its guide, the refined one
-            is fused.
-        fuse: module from the joined channels to the step's output.
-        project: module on the deep map before upsampling.
-        norm: module on the upsampled map.
+        upsampler: one of this library's, or a module with the same interface; if it refines its guide, the refined
+            guide is fused.
+        fuse: module applied to the joined maps; its output is the step's output.
+        project: module applied to the deep map before upsampling.
+        norm: module applied to the upsampled map.
         join: how the returned guide is joined to the upsampled map before ``fuse``: ``concat``, ``guide_first`` (the
             reverse order), ``add``, ``none``, or a module called with both. No effect without a guide.
     """
@@ -83,14 +83,14 @@ class ProjectedGuide(nn.Module):
 
 
 def reads_guide(upsampler: nn.Module) -> bool:
-    """Does a step's upsampler need a guide? Modules that do not say are assumed to."""
+    """Whether a step's upsampler needs a guide; modules without ``needs_guide`` are assumed to need one."""
     return bool(getattr(upsampler, "needs_guide", True))
 
 
 def step_upsampler(
     name: str, spatial_dims: int, channels: int, guide_channels: int | None, ratio: Scale, options: Mapping[str, Any]
 ) -> nn.Module:
-    """The upsampler ``name`` for a guide of any width, projected 1x1 if the method needs that of the map."""
+    """The upsampler ``name`` for a guide of any width, with a 1x1 projection if the method needs equal channels."""
 
     def create(width: int | None) -> nn.Module:
         return create_upsampler(

@@ -19,7 +19,7 @@ def checked_size(name: str, img_size: int | Sequence[int], step: int) -> tuple[i
 
 
 def three_channels(name: str, image: Tensor, channels: int, size: tuple[int, int]) -> Tensor:
-    """The image with one channel repeated to three. Raises ValueError for another shape."""
+    """The image, with a single channel repeated to three. Raises ValueError for an unexpected shape."""
     if image.ndim != 4 or image.shape[1] != channels or tuple(image.shape[2:]) != size:
-        raise ValueError(f"{name}: built for images [B, {channels}, {size[0]}, {size[1]}], got {tuple(image.shape)}")
+        raise ValueError(f"{name}: expected images [B, {channels}, {size[0]}, {size[1]}], got {tuple(image.shape)}")
     return image.expand(-1, 3, -1, -1) if channels == 1 else image

@@ -48,10 +48,10 @@ class Bottleneck(nn.Module):
 
 
 class ResNetV2(nn.Module):
-    """The deepest map at 1/16 and the skips at 1/8, 1/4 and 1/2, deepest first.
+    """Returns the deepest map at 1/16 and the skips at 1/8, 1/4 and 1/2, deepest first.
 
     Args:
-        in_channels: of the image.
+        in_channels: channels of the image.
         width: channels of the root; the stages have 4, 8 and 16 times as many.
         units: bottlenecks of each of the three stages.
     """

@@ -1,4 +1,4 @@
-"""Swin-Unet (arXiv 2105.05537): windowed attention down and up, with a swappable upsampler on the way up."""
+"""Swin-Unet (arXiv 2105.05537): windowed attention in encoder and decoder, and a swappable upsampler."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _PATCH, _WINDOW = 4, 7
 
 @dataclass(frozen=True)
 class Variant:
-    """Channels after the patches; blocks and heads of each stage, fine to coarse."""
+    """Channels of the patch embedding; blocks and heads of each stage, fine to coarse."""
 
     embed_channels: int
     depths: tuple[int, ...]
@@ -43,7 +43,7 @@ class SwinUNet(nn.Module):
     Args:
         img_size: height and width, or one number for both; multiples of 32 (16 for ``test``). Maps that 7 x 7
             windows do not divide are padded with zeros.
-        in_channels: of the image; one channel is repeated to three, as published.
+        in_channels: channels of the image; a single channel is repeated to three, as published.
         out_channels: classes, background included.
         upsampler: ``patch_expand`` (published: a linear layer to four pixels) or any name of
             ``list_upsamplers()``; in each decoder step the encoder's map is the guide.
@@ -52,7 +52,7 @@ class SwinUNet(nn.Module):
             reads a guide. Otherwise patches are expanded, as published.
         variant: ``tiny``, ``small``, ``base``, or ``test`` with a few thousand parameters.
         drop_path: highest rate of stochastic depth.
-        deep_supervision: in training mode return a list of logits: the result, then those of the steps before the
+        deep_supervision: in training mode return a list of logits: the final ones, then those of the steps before the
             last, finest first.
 
     Raises:
@@ -73,7 +73,7 @@ class SwinUNet(nn.Module):
     ) -> None:
         super().__init__()
         if variant not in VARIANTS:
-            raise ValueError(f"SwinUNet: unknown variant {variant!r}; known are {', '.join(VARIANTS)}")
+            raise ValueError(f"SwinUNet: unknown variant {variant!r}; expected one of {', '.join(VARIANTS)}")
         sizes = VARIANTS[variant]
         self.img_size = checked_size("SwinUNet", img_size, _PATCH * 2 ** (len(sizes.depths) - 1))
         self.in_channels = in_channels
@@ -133,7 +133,7 @@ class ChannelNorm(nn.LayerNorm):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbours to one pixel: [B, C, H, W] -> [B, 2 C, H / 2, W / 2]."""
+    """Merges four neighboring pixels into one: [B, C, H, W] -> [B, 2 C, H / 2, W / 2]."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -146,7 +146,7 @@ class PatchMerging(nn.Module):
 
 
 class PatchExpand(nn.Module):
-    """Rearranges channels to pixels, with an upsampler's interface: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
+    """Rearranges channels into pixels, with an upsampler's interface: [B, scale**2 C, H, W] -> [B, C, scale H, ...]."""
 
     def __init__(self, scale: int) -> None:
         super().__init__()
@@ -157,7 +157,7 @@ class PatchExpand(nn.Module):
 
 
 def _step(channels: int, upsampler: str, options: dict[str, Any], stage: BasicLayer) -> GuidedStep:
-    """From twice the channels at half the size to ``channels``, guided by the encoder's map of the same width."""
+    """A step from twice the channels at half the size, guided by the encoder's map of the same width."""
     fuse = nn.Sequential(nn.Conv2d(2 * channels, channels, 1), stage)
     if upsampler == PUBLISHED_UPSAMPLER:
         expand = nn.Conv2d(2 * channels, 4 * channels, 1, bias=False)
@@ -168,7 +168,7 @@ def _step(channels: int, upsampler: str, options: dict[str, Any], stage: BasicLa
 
 
 def _last_step(channels: int, upsampler: str, options: dict[str, Any]) -> GuidedStep:
-    """From patches to pixels."""
+    """The final step, from patches to pixels."""
     norm = ChannelNorm(channels)
     if upsampler == PUBLISHED_UPSAMPLER:
         expand = nn.Conv2d(channels, _PATCH**2 * channels, 1, bias=False)
@@ -179,7 +179,7 @@ def _last_step(channels: int, upsampler: str, options: dict[str, Any]) -> Guided
 
 
 def _stage(channels: int, depth: int, heads: int, size: Sequence[int], drop_path: list[float]) -> BasicLayer:
-    """Blocks whose windows shrink to the map if it is smaller."""
+    """A stage of blocks; windows larger than the map are reduced to its size."""
     window = min(_WINDOW, *size)
     return BasicLayer(channels, depth, heads, (window, window), drop_path, qkv_bias=True)
 

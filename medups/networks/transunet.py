@@ -49,15 +49,15 @@ class TransUNet(nn.Module):
 
     Args:
         img_size: height and width, or one number for both; multiples of 16.
-        in_channels: of the image; one channel is repeated to three, as published.
+        in_channels: channels of the image; a single channel is repeated to three, as published.
         out_channels: classes, background included.
         upsampler: ``bilinear`` (published: corners aligned) or any name of ``list_upsamplers()``. In each
             decoder block the skip is the guide; the last block has none and is guided by a 3x3 convolution of
             the image, if the upsampler reads a guide.
         upsampler_options: further arguments of the upsampler.
-        image_guide: if off, blocks without a skip stay bilinear for upsamplers that read a guide.
+        image_guide: if False, blocks without a skip remain bilinear for upsamplers that read a guide.
         variant: ``r50_vit_b16``, ``vit_b16`` (no skips) or ``tiny``.
-        deep_supervision: in training mode return a list of logits: the result, then those of the blocks before the
+        deep_supervision: in training mode return a list of logits: the final ones, then those of the blocks before the
             last, finest first.
 
     Raises:
@@ -78,7 +78,7 @@ class TransUNet(nn.Module):
         super().__init__()
         height, width = checked_size("TransUNet", img_size, _STRIDE)
         if variant not in VARIANTS:
-            raise ValueError(f"TransUNet: unknown variant {variant!r}; known are {', '.join(VARIANTS)}")
+            raise ValueError(f"TransUNet: unknown variant {variant!r}; expected one of {', '.join(VARIANTS)}")
         sizes = VARIANTS[variant]
         self.img_size = (height, width)
         self.in_channels = in_channels
@@ -125,7 +125,7 @@ class TransUNet(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Steps guided by the skips, or by the image or nothing if there is no skip, as in the last step."""
+    """Decoder steps guided by the skips; steps without a skip, such as the last, use the image or no guide."""
 
     def __init__(
         self,

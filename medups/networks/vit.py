@@ -27,7 +27,7 @@ class Attention(nn.Module):
 
 
 class TransformerBlock(nn.Module):
-    """Attention and a two-layer perceptron, each with a layer norm before it and a residual around it."""
+    """Attention and a two-layer perceptron, each with a preceding layer norm and a residual connection."""
 
     def __init__(self, channels: int, heads: int, hidden_channels: int, dropout: float) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ class TransformerBlock(nn.Module):
 
 
 class TransformerEncoder(nn.Module):
-    """Position embedding, blocks and a last norm over ``tokens`` [B, N, C]."""
+    """Position embedding, blocks and a final norm over ``tokens`` [B, N, C]."""
 
     def __init__(
         self, tokens: int, channels: int, heads: int, hidden_channels: int, layers: int, dropout: float = 0.1

@@ -1,7 +1,7 @@
-"""Tensor functions of feature upsampling: torch only, 2-D and 3-D, any size and dtype.
+"""Tensor functions for feature upsampling in 2-D and 3-D, for any size and dtype; torch is the only dependency.
 
-Each operator is a package with the same files, where it has them: ``function`` (checks, choice of backend),
-``reference`` (the formula in torch's own operators), ``cpu`` or ``fused`` (the fast torch path), ``triton`` and
+Each operator is a package of these files, some of them optional: ``function`` (checks, choice of backend),
+``reference`` (the formula in built-in torch operators), ``cpu`` or ``fused`` (the fast torch path), ``triton`` and
 ``kernels`` (the GPU path).
 """
 

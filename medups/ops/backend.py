@@ -1,6 +1,6 @@
-"""Which implementation of an operator runs.
+"""Choice of the implementation that an operator runs.
 
-reference   the formula in torch's own operators, with torch's own gradients; any device and dtype
+reference   the formula in built-in torch operators, with their built-in gradients; any device and dtype
 torch       the same values, with custom gradients that store no intermediate maps and cache-sized blocks on a CPU
 triton      one kernel for all taps; CUDA tensors, or CPU tensors with TRITON_INTERPRET=1 for tests
 """
@@ -27,9 +27,9 @@ _requested: ContextVar[Backend | None] = ContextVar("medups_backend", default=No
 
 @contextmanager
 def use_backend(backend: Backend | None) -> Iterator[None]:
-    """Inside the block, operators called with ``backend=None`` in this thread run by ``backend``.
+    """Run operators called with ``backend=None`` in this thread on ``backend`` inside the block.
 
-    A graph that ``torch.compile`` makes ignores it; choose there by the operator's own argument.
+    Graphs compiled by ``torch.compile`` ignore it; pass the operator's ``backend`` argument there.
     """
     token = _requested.set(backend)
     try:
@@ -42,11 +42,11 @@ def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "
     """``backend``, or the fastest one that can run on these tensors.
 
     Args:
-        plain: the choice inside exported and traced graphs and inside ``torch.func`` transforms, which all need torch's
-            own operators.
+        plain: the backend for exported and traced graphs and ``torch.func`` transforms, which all need built-in torch
+            operators.
 
     Raises:
-        ValueError: an unknown backend, or one that cannot run here, with the reason.
+        ValueError: an unknown backend, or one that cannot run here (the message gives the reason).
     """
     requested = backend or (None if torch.compiler.is_compiling() else _requested.get())  # Dynamo cannot read it
     if requested is None:
@@ -62,9 +62,9 @@ def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "
 
 
 def needs_plain_operators() -> bool:
-    """Is a graph being exported or traced, or a function transformed by ``torch.func`` (vmap, grad, jvp)?
+    """Whether a graph is being exported or traced, or a function is transformed by ``torch.func`` (vmap, grad, jvp).
 
-    Operators registered by this library have no form there.
+    Operators registered by this library are not available there.
     """
     if torch.compiler.is_exporting():
         return True
@@ -74,11 +74,11 @@ def needs_plain_operators() -> bool:
 
 
 def why_not_triton(*tensors: Tensor) -> str | None:
-    """Why the kernels cannot run on these tensors; None if they can."""
+    """The reason why the Triton kernels cannot run on these tensors; None if they can."""
     if not _HAS_TRITON:
         return "the package triton is not installed"
     if needs_plain_operators():
-        return "exported, traced and transformed graphs hold torch's own operators only"
+        return "exported, traced and transformed graphs support built-in torch operators only"
     for tensor in tensors:
         if not tensor.is_cuda and not (_INTERPRETED and tensor.device.type == "cpu"):
             return f"it needs CUDA tensors, got one on {tensor.device} (TRITON_INTERPRET=1 runs it on a CPU, slowly)"
@@ -88,7 +88,7 @@ def why_not_triton(*tensors: Tensor) -> str | None:
 
 
 def inference_on_cpu(*tensors: Tensor) -> bool:
-    """Is this an eager call on a CPU that needs no gradient? Then an output can be filled block by block."""
+    """Whether this is an eager CPU call without gradients, so that the output can be filled block by block."""
     if torch.compiler.is_compiling() or needs_plain_operators():
         return False
     if any(tensor.device.type != "cpu" for tensor in tensors):

@@ -13,12 +13,12 @@ def wide_dtype(dtype: torch.dtype) -> torch.dtype:
 
 
 def is_autocast(device: torch.device) -> bool:
-    """Is autocast active on ``device``?"""
+    """Whether autocast is active on ``device``."""
     return torch.amp.is_autocast_available(device.type) and torch.is_autocast_enabled(device.type)
 
 
 def without_autocast(device: torch.device) -> AbstractContextManager[object]:
-    """Inside the block, operators keep the dtypes of their inputs."""
+    """Context in which operators keep the dtypes of their inputs."""
     if is_autocast(device):
         return torch.autocast(device.type, enabled=False)
     return nullcontext()

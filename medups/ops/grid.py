@@ -1,4 +1,4 @@
-"""Where an output pixel is on the input grid, in exact integer arithmetic.
+"""Positions of output pixels on the input grid, in exact integer arithmetic.
 
 Output pixel ``p`` of an axis of ``n_out`` pixels has its center at ``(p + 1/2) * n_in / n_out - 1/2``
 on an axis of ``n_in`` pixels. Doubling numerator and denominator keeps it a ratio of integers, so
@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 LINEAR_MODES = {1: "linear", 2: "bilinear", 3: "trilinear"}
-"""torch's name of linear interpolation by number of spatial axes."""
+"""torch's name for linear interpolation, by number of spatial axes."""
 
 
 def linear_position(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
@@ -24,7 +24,7 @@ def linear_position(n_in: int, n_out: int, device: torch.device, dtype: torch.dt
 
 
 def tap_inside(n_in: int, n_out: int, kernel_size: int, device: torch.device) -> Tensor:
-    """[kernel_size, n_out] bool: is tap ``t`` of pixel ``p``, at ``(p+1/2)*n_in/n_out + t``, inside [0, n_in)?"""
+    """[kernel_size, n_out] bool: whether tap ``t`` of pixel ``p``, at ``(p+1/2)*n_in/n_out + t``, is in [0, n_in)."""
     center = (2 * torch.arange(n_out, device=device) + 1) * n_in
     taps = torch.arange(kernel_size, device=device) - kernel_size // 2
     position = center + 2 * n_out * taps[:, None]
@@ -57,7 +57,7 @@ def nearest_indices(
     device: torch.device,
     dilation: Sequence[int] | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
-    """[kernel_size, out] pixel of each tap along each axis; for zeros also [kernel_size**d, *out]: is it inside?"""
+    """Pixel of each tap per axis [kernel_size, out]; for ``zeros`` also whether it is inside [kernel_size**d, *out]."""
     dims = len(n_in)
     indices, inside = [], None
     for axis, (size, out) in enumerate(zip(n_in, n_out, strict=True)):
@@ -72,14 +72,14 @@ def nearest_indices(
 
 
 def whole_ratios(n_in: Sequence[int], n_out: Sequence[int]) -> tuple[int, ...] | None:
-    """The ratio of each axis if all of them are whole numbers."""
+    """The ratio of each axis if all ratios are whole numbers, else None."""
     if min(n_in) == 0:
         return None
     ratios = tuple(out // small for small, out in zip(n_in, n_out, strict=True))
-    whole = all(ratio >= 1 and ratio * n == out for ratio, n, out in zip(ratios, n_in, n_out, strict=True))
-    return ratios if whole else None
+    exact = all(ratio >= 1 and ratio * n == out for ratio, n, out in zip(ratios, n_in, n_out, strict=True))
+    return ratios if exact else None
 
 
 def kept_pixels(n: int, step: int) -> int:
-    """The number of ``n`` pixels that remain if every ``step``-th is kept, the first included."""
+    """The number of pixels kept of ``n`` if every ``step``-th is kept, starting with the first."""
     return max(1, n // step)

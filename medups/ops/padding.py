@@ -1,4 +1,4 @@
-"""Pixels added at, and removed from, both ends of each axis."""
+"""Padding and cropping at both ends of each axis."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def pad_replicate(x: Tensor, margins: Sequence[int]) -> Tensor:
     """``x`` [B, C, *in] with ``margins`` copies of its border pixels at both ends of each axis."""
     if not x.is_cuda:
         return F.pad(x, [margin for margin in reversed(margins) for _ in range(2)], mode="replicate")
-    for axis, margin in enumerate(margins):  # the gradient of torch's own padding is not reproducible on CUDA
+    for axis, margin in enumerate(margins):  # the gradient of torch's padding is nondeterministic on CUDA
         shape = list(x.shape)
         shape[2 + axis] = margin
         first, last = (x.narrow(2 + axis, end, 1).expand(shape) for end in (0, x.shape[2 + axis] - 1))
@@ -38,7 +38,7 @@ def crop(x: Tensor, margins: Sequence[int]) -> Tensor:
 
 
 class _Crop(torch.autograd.Function):
-    """All axes at once: for slices one by one, torch's backward pass would fill a full map for each."""
+    """Crop of all axes in one step; with successive slices, torch's backward pass fills a full map for each."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, margins: tuple[int, ...]) -> Tensor:

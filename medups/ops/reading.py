@@ -1,4 +1,4 @@
-"""Reading a map along one axis, as plainly as it can be written: what the references are made of."""
+"""Reading a map along one axis, in the simplest form; the reference implementations use these functions."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def read_linear_along(x: Tensor, axis: int, n_out: int, offset: int = 0, margin:
     """``x`` along ``axis`` at ``(p + 1/2) * n / n_out - 1/2 + offset``, linear between pixels, clamped to the map.
 
     Args:
-        margin: pixels at both ends of the axis beyond the map, which has ``n`` pixels without them.
+        margin: pixels at each end of the axis that are outside the map; ``n`` excludes them.
         step: read every ``step``-th pixel ``p`` only, at least one.
     """
     n = x.shape[axis] - 2 * margin

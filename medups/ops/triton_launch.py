@@ -1,4 +1,4 @@
-"""How work is divided among the programs of a Triton kernel."""
+"""Launching Triton kernels, and dividing their work among programs."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ class Blocks:
 
 
 def launch(kernel: Any, programs: int, first: Tensor, *arguments: Any, **options: Any) -> None:
-    """Run a kernel in ``programs`` programs on the device of its first tensor, which may not be the current one."""
+    """Run a kernel in ``programs`` programs on the device of its first tensor, even if that is not the current one."""
     with torch.cuda.device_of(first):
         kernel[(programs,)](first, *arguments, **options)
 
 
 def sum_type(x: Tensor) -> Any:
-    """Triton's name of the dtype in which ``x`` is accumulated."""
+    """The Triton dtype in which ``x`` is accumulated."""
     return {torch.float32: tl.float32, torch.float64: tl.float64}[wide_dtype(x.dtype)]

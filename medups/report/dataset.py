@@ -28,20 +28,20 @@ def write_cases(path: Path, facts: Sequence[CaseFacts], parts: Mapping[str, str]
 
 
 def print_statistics(facts: Sequence[CaseFacts], console: Console) -> None:
-    """Ranges over the cases, then one row per organ."""
-    known = [case.spacing_mm for case in facts if case.spacing_mm]
+    """Print ranges over the cases, then one row per organ."""
+    spacings = [case.spacing_mm for case in facts if case.spacing_mm]
     ranges = Table(title=f"{len(facts)} cases")
     for column in ("", "smallest", "median", "largest"):
         ranges.add_column(column, justify="right" if column else "left")
     measured: tuple[tuple[str, Sequence[str], Sequence[Sequence[float]]], ...] = (
         ("number of", _AXES, [case.shape for case in facts]),
-        ("mm between", _AXES, known),
+        ("mm between", _AXES, spacings),
         ("intensity,", ("1 %", "median", "99 %"), [case.intensities for case in facts]),
     )
     for quantity, axes, values in measured:
-        for axis, of_axis in zip(axes, zip(*values, strict=True), strict=False):
-            ranges.add_row(f"{quantity} {axis}", *_range(of_axis))
-    organs = Table(title="organs, milliliters" if known else "organs, voxels")
+        for axis, axis_values in zip(axes, zip(*values, strict=True), strict=False):
+            ranges.add_row(f"{quantity} {axis}", *_range(axis_values))
+    organs = Table(title="organs, milliliters" if spacings else "organs, voxels")
     for column in ("organ", "cases", "smallest", "median", "largest"):
         organs.add_column(column, justify="left" if column == "organ" else "right")
     for organ in next((case.volumes_ml for case in facts if case.volumes_ml), {}):

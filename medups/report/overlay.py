@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from medups.io.files import write_bytes
 
 _SLICES = 4
-_GRAY = 7  # of tab10: invisible on a scan
+_GRAY = 7  # index of gray in tab10, invisible on a scan
 
 
 def overlay_png(
@@ -27,7 +27,7 @@ def overlay_png(
     title: str,
     window: tuple[float, float] = (-125, 275),
 ) -> bytes:
-    """A PNG file: one row per mask, the same few slices in the columns, one contour color per organ.
+    """A PNG file: one row per mask, the same slices in the columns, and one contour color per organ.
 
     Args:
         image: intensities [S, P, L], or None for a dark background.
@@ -80,19 +80,19 @@ def draw(
     height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
     figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
     grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
-    few = [colormaps["tab10"](index) for index in range(10) if index != _GRAY]
-    many = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
-    colors = dict(zip(organs, few if len(organs) <= len(few) else many, strict=False))
-    for line, (name, mask) in zip(grid, masks.items(), strict=True):
-        for axes, row in zip(line, rows, strict=True):
+    distinct = [colormaps["tab10"](index) for index in range(10) if index != _GRAY]
+    spectrum = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
+    colors = dict(zip(organs, distinct if len(organs) <= len(distinct) else spectrum, strict=False))
+    for axes_row, (name, mask) in zip(grid, masks.items(), strict=True):
+        for axes, row in zip(axes_row, rows, strict=True):
             axes.imshow(background[row], cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
             for number, color in colors.items():
                 if (organ := mask[row] == number).any():
                     axes.contour(organ, levels=[0.5], colors=[color], linewidths=1.1)
             axes.set_xticks([])
             axes.set_yticks([])
-            axes.set_title(f"slice {row}" if line is grid[0] else "", fontsize=8)
-        line[0].set_ylabel(name, fontsize=9)
+            axes.set_title(f"slice {row}" if axes_row is grid[0] else "", fontsize=8)
+        axes_row[0].set_ylabel(name, fontsize=9)
     shown = [number for number in organs if any((mask == number).any() for mask in masks.values())][:16]
     figure.legend(
         handles=[Line2D([], [], color=colors[number], label=organs[number].replace("_", " ")) for number in shown],
@@ -103,12 +103,12 @@ def draw(
 
 
 def _informative_slices(mask: NDArray[np.uint8]) -> list[int]:
-    """Slices spread over the mask's height: from each stretch the one with the most organs."""
+    """Slices spread over the mask's height: the one with the most organs in each section."""
     rows = np.flatnonzero(mask.any((1, 2)))
     if not len(rows):
         rows = np.arange(mask.shape[0])
     best = []
-    for stretch in np.array_split(rows, min(_SLICES, len(rows))):
-        counts = [(len(np.unique(mask[row])), int((mask[row] > 0).sum())) for row in stretch]
-        best.append(int(stretch[max(range(len(stretch)), key=counts.__getitem__)]))
+    for section in np.array_split(rows, min(_SLICES, len(rows))):
+        counts = [(len(np.unique(mask[row])), int((mask[row] > 0).sum())) for row in section]
+        best.append(int(section[max(range(len(section)), key=counts.__getitem__)]))
     return best[::-1]  # head first

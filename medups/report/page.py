@@ -1,4 +1,4 @@
-"""An evaluation as one page: means, the Dice of every case and organ, and pictures."""
+"""An evaluation as one HTML page: means, the Dice of every case and organ, and pictures."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ img { max-width: 100%; }
 
 
 def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
-    """HTML without scripts and external resources.
+    """Return HTML without scripts or external resources.
 
     Args:
-        pictures: cases that have one, in ``overlays/CASE.png`` beside the page.
+        pictures: names of the cases that have a picture, in ``overlays/CASE.png`` beside the page.
     """
     summary = evaluation.summary()
     header, *rows = summary_rows(summary)
@@ -58,7 +58,7 @@ def _cell(content: str, color: str = "") -> str:
 
 
 def _shaded(dice: float | None, status: str) -> str:
-    """Red for 0 to green for 1; the status instead of the number unless the organ was scored."""
+    """A cell from red (0) to green (1), with the status instead of the number if the organ was not scored."""
     color = "" if dice is None else f"hsl({120 * dice:.0f} 60% 88%)"
     return _cell(number(dice, 3) if status == "scored" else status, color)
 

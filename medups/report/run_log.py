@@ -1,4 +1,4 @@
-"""What a run leaves to read: log.txt and TensorBoard events."""
+"""The log of a run: log.txt and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 
 class RunLog:
-    """Messages, scalars and pictures; processes after the first write none."""
+    """Messages, scalars and pictures, written by the first process only."""
 
     def __init__(self, folder: Path, show: Callable[[str], None], write: bool, done: int) -> None:
         self._show = show
@@ -25,25 +25,25 @@ class RunLog:
             self._board = SummaryWriter(str(folder), purge_step=done + 1)
 
     def log(self, message: str) -> None:
-        """To the file and to the screen."""
+        """Write a message to the file and to the screen."""
         if self._file is not None:
             self.note(message)
             self._show(message)
 
     def note(self, message: str) -> None:
-        """To the file only."""
+        """Write a message to the file only."""
         if self._file is not None:
             self._file.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')} {message}\n")
             self._file.flush()
 
     def scalars(self, group: str, values: Mapping[str, float], step: int) -> None:
-        """Named values of a step, as ``group/name``."""
+        """Write the named values of a step, as ``group/name``."""
         if self._board is not None:
             for name, value in values.items():
                 self._board.add_scalar(f"{group}/{name}", value, step)
 
     def picture(self, name: str, pixels: NDArray[np.uint8], step: int) -> None:
-        """A picture [H, W, 3] of a step."""
+        """Write a picture [H, W, 3] of a step."""
         if self._board is not None:
             self._board.add_image(name, pixels, step, dataformats="HWC")
 
@@ -56,7 +56,7 @@ class RunLog:
 
 @contextmanager
 def open_run_log(folder: Path, show: Callable[[str], None], write: bool, done: int) -> Iterator[RunLog]:
-    """A run log that also notes the error that ends the block.
+    """Open a run log, which also records the error that ends the block.
 
     Args:
         show: called with each message.

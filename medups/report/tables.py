@@ -15,7 +15,7 @@ from medups.io.files import write_csv, write_json
 
 
 def write_results(folder: Path, evaluation: Evaluation) -> None:
-    """``cases.csv`` with one row per case and organ, then ``summary.json``."""
+    """Write ``cases.csv`` with one row per case and organ, then ``summary.json``."""
     rows = evaluation.rows()
     digits = {"dice": 6, "hd95": 6, "volume_ml": 3, "label_volume_ml": 3}
     cells = [[_csv(row[name], digits.get(name)) for name in row] for row in rows]
@@ -24,7 +24,7 @@ def write_results(folder: Path, evaluation: Evaluation) -> None:
 
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
-    """One row per organ, the mean last."""
+    """Print one row per organ, and the mean last."""
     header, *organs, mean = summary_rows(summary)
     table = Table(title=f"protocol {summary['protocol']}, {summary['n_cases']} cases")
     for column in header:
@@ -47,7 +47,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
 
 
 def print_comparison(summaries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    """One row per evaluation with its means; below, the Dice of each organ, one column per evaluation."""
+    """Print one row of means per evaluation, then the Dice of each organ, one column per evaluation."""
     first = next(iter(summaries.values()))
     title = f"protocol {first['protocol']}, {first['n_cases']} cases"
     means = Table(title=title, box=SIMPLE)
@@ -65,7 +65,7 @@ def print_comparison(summaries: Mapping[str, Mapping[str, Any]], console: Consol
 
 
 def print_profile(rates: Mapping[str, float], console: Console) -> None:
-    """Samples per second of ``data``, ``network`` and ``training``, and the bottleneck of the third."""
+    """Print samples per second of ``data``, ``network`` and ``training``, and the bottleneck of ``training``."""
     table = Table(title="samples per second", box=SIMPLE)
     for column in ("", "samples/s"):
         table.add_column(column, justify="right" if column else "left")

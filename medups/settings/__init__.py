@@ -1,4 +1,4 @@
-"""The settings of training: a typed schema, composed by hydra from ``configs/`` and the user's overrides."""
+"""The settings of training: a typed schema, composed by Hydra from ``configs/`` and the user's overrides."""
 
 from medups.settings.compose import compose
 from medups.settings.schema import Settings

@@ -1,4 +1,4 @@
-"""All checks of values: ranges, and settings that must fit each other. Nothing is opened before."""
+"""Check all setting values, their ranges and their combinations, before any file is opened."""
 
 from __future__ import annotations
 
@@ -33,12 +33,12 @@ def _check_network(network: NetworkSettings) -> None:
     if network.sampling == "slices" and spacing:
         raise InputError("network.spacing is for networks on patches; slices keep their scan's spacing: set it to null")
     if network.sampling == "patches" and not network.inferer.get("roi_size"):
-        raise InputError("network.inferer.roi_size must be given for network.sampling=patches: it is the patch size")
+        raise InputError("network.inferer.roi_size is required for network.sampling=patches: it is the patch size")
 
 
 def _check_training(training: TrainingSettings) -> None:
     if (training.steps is None) == (training.epochs is None):
-        raise InputError("training: give either steps or epochs, and null for the other")
+        raise InputError("training: set either steps or epochs, and the other to null")
     if training.batch_size % training.accumulate:
         raise InputError(
             f"training.accumulate must divide training.batch_size={training.batch_size}, got {training.accumulate}"
@@ -48,6 +48,6 @@ def _check_training(training: TrainingSettings) -> None:
     for name in ("lr", "weight_decay"):
         value = training.optimizer.get(name)
         if value is None:
-            raise InputError(f"training.optimizer.{name} must be given")
+            raise InputError(f"training.optimizer.{name} is required")
         if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
             raise InputError(f"training.optimizer.{name} must be a number, 0 or more, got {value!r}")

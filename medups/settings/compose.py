@@ -1,4 +1,4 @@
-"""Settings from hydra groups under ``configs/`` and the user's overrides."""
+"""Settings from Hydra groups under ``configs/`` and the user's overrides."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train
     """The checked settings that ``overrides`` select.
 
     Args:
-        overrides: hydra overrides, such as ``network=unet_3d`` or ``training.batch_size=8``.
-        log: told which settings a choice implies.
+        overrides: Hydra overrides, such as ``network=unet_3d`` or ``training.batch_size=8``.
+        log: receives the settings that a choice implies.
 
     Raises:
         InputError: an unknown, missing or invalid setting.
@@ -57,10 +57,10 @@ def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train
 def multirun(
     overrides: Sequence[str], run: Callable[[Settings], None], log: Log | None = None, name: str = "train"
 ) -> dict[str, Exception]:
-    """``run`` for each combination of swept values, by the launcher that ``hydra/launcher`` names.
+    """Call ``run`` for each combination of swept values, with the launcher that ``hydra/launcher`` selects.
 
     Returns:
-        The error of each run that failed in this process, by output. A launcher's own processes fail by themselves.
+        The error of each run that failed in this process, by output. Processes of a launcher raise their own errors.
     """
     _register()
     failed: dict[str, Exception] = {}
@@ -85,7 +85,7 @@ def multirun(
             failed[output] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *_home_quoted(overrides)]
-    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # else hydra prints its own errors and exits
+    os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise Hydra prints its own errors and exits
     try:
         job()
     except (HydraException, OmegaConfBaseException) as error:
@@ -110,7 +110,7 @@ def _home_quoted(overrides: Sequence[str]) -> list[str]:
 def _typed(config: DictConfig) -> Settings:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
-        raise InputError(f"missing settings: {', '.join(missing)}; give each as key=value")
+        raise InputError(f"missing settings: {', '.join(missing)}; set each with key=value")
     OmegaConf.resolve(config)
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
@@ -119,7 +119,7 @@ def _typed(config: DictConfig) -> Settings:
 
 
 def _log_implied(choices: dict[str, Any], overrides: Sequence[str], log: Log) -> None:
-    """A network's file may select another upsampler and recipe; say so unless the user chose them."""
+    """Log the upsampler and recipe that a network's file selects, unless the user chose them."""
     network = choices.get("network")
     file = configs_dir() / "network" / f"{network}.yaml"
     defaults = yaml.safe_load(file.read_text(encoding="utf-8")).get("defaults", []) if file.is_file() else []
@@ -130,7 +130,7 @@ def _log_implied(choices: dict[str, Any], overrides: Sequence[str], log: Log) ->
             if key.startswith("override /") and not any(text.startswith(f"{group}=") for text in overrides):
                 implied.append(f"{group}={value}")
     if implied:
-        log(f"network={network} selects {' and '.join(implied)}; add your own choice to change that")
+        log(f"network={network} selects {' and '.join(implied)}; add your own choice to override that")
 
 
 def _register() -> None:

@@ -1,4 +1,4 @@
-"""Errors of hydra and OmegaConf as sentences that name the setting and what to do."""
+"""Convert errors of Hydra and OmegaConf to messages that name the setting and what to do."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _NO_CHOICE = re.compile(r"(?:Could not find|In '[^']*': Could not find) '([^'/]+
 
 
 def explain(error: Exception) -> InputError:
-    """The error as an InputError."""
+    """Convert the error to an InputError."""
     chain = list(_chain(error))
     for cause in chain:
         if isinstance(cause, InputError):  # raised while a value was resolved
@@ -34,7 +34,7 @@ def explain(error: Exception) -> InputError:
         if message := _invalid_value(cause, override and override[1]) or _unknown(str(cause)):
             return InputError(message)
     reason = str(error) or str(error.__cause__)
-    return InputError(f"invalid setting: {' '.join(reason.split())}; groups and keys are in {configs_dir()}")
+    return InputError(f"invalid setting: {' '.join(reason.split())}; for groups and keys, see {configs_dir()}")
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
@@ -44,7 +44,7 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 
 def _invalid_value(error: BaseException, override: str | None) -> str | None:
-    """For a value of another type: the setting, what it takes, and the value."""
+    """For a value of the wrong type: a message with the setting, its allowed values, and the value."""
     key = error.full_key if isinstance(error, ValidationError) else None
     value = _VALUE.search(str(error))
     for name, item, hint, _ in walk(Settings):
@@ -54,7 +54,7 @@ def _invalid_value(error: BaseException, override: str | None) -> str | None:
 
 
 def _unknown(message: str) -> str | None:
-    """For an unknown key or choice: the nearest known one."""
+    """For an unknown key or choice: a message with the nearest known one."""
     if choice := _NO_CHOICE.search(message):
         group, name = choice.groups()
         known = sorted(path.stem for path in (configs_dir() / group).glob("*.yaml"))

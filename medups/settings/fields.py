@@ -1,4 +1,4 @@
-"""Fields of the schema: each with its range, unit and one sentence."""
+"""Schema fields, each with a range, a unit and a one-sentence description."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from medups.errors import InputError
 
 @dataclass(frozen=True)
 class FieldInfo:
-    """What a field means and which values it takes.
+    """The meaning and the allowed values of a field.
 
     Args:
-        text: one sentence.
+        text: description in one sentence.
         low, high: limits of a number.
         choices: allowed values.
         unit: of a number.
@@ -38,7 +38,7 @@ def setting(
     choices: Sequence[str] | None = None,
     unit: str = "",
 ) -> Any:
-    """A dataclass field with its :class:`FieldInfo`; lists, dicts and sections are given by their factories."""
+    """A dataclass field with its :class:`FieldInfo`; for lists, dicts and sections, pass a factory."""
     metadata = {"info": FieldInfo(text, low, high, choices, unit)}
     if callable(default):
         return field(default_factory=default, metadata=metadata)
@@ -46,7 +46,7 @@ def setting(
 
 
 def walk(section: Any, prefix: str = "") -> Iterator[tuple[str, Field[Any], type, Any]]:
-    """Dotted name, field, type and value of every setting in ``section``, an instance or a class, sections expanded."""
+    """Yield name, field, type and value of every setting in ``section`` (instance or class), including nested ones."""
     cls = section if isinstance(section, type) else type(section)
     hints = get_type_hints(cls)
     for item in fields(cls):

@@ -1,4 +1,4 @@
-"""The settings as text: with their values for a terminal, and as the table of the documentation."""
+"""The settings as text: with their values for a terminal, and as tables for the documentation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every setting of ``medups train`` and its relatives: type, range, unit, meaning and default."""
+"""Every setting of ``medups train`` and related commands: type, range, unit, meaning and default."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ _LAYOUTS = ("transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet")
 
 @dataclass
 class SplitSettings:
-    """Case names by part; null follows the dataset's own files."""
+    """Case names by part; null uses the split of the dataset's own files."""
 
-    train: list[str] | None = setting(None, "cases to train on; null: every labeled case of no other part")
-    val: list[str] | None = setting(None, "cases that validate and choose the checkpoint; never trained on")
-    test: list[str] | None = setting(None, "cases to test on; kept in the bundle for predict --cases test")
+    train: list[str] | None = setting(None, "cases to train on; null: all labeled cases in no other part")
+    val: list[str] | None = setting(None, "cases for validation, which selects the checkpoint; never trained on")
+    test: list[str] | None = setting(None, "cases to test on; stored in the bundle for predict --cases test")
 
 
 @dataclass
 class DataSettings:
     """Where the dataset is, and how to split it."""
 
-    format: str = setting("synapse", "form of the dataset on disk", choices=_FORMATS)
+    format: str = setting("synapse", "format of the dataset on disk", choices=_FORMATS)
     root: str | None = setting(None, "folder of the dataset, or the JSON file of a datalist; ~ is expanded")
     images: str = setting("images", "folder of the scans below root, for data=folders")
     labels: str = setting("labels", "folder of the masks below root, for data=folders")
@@ -33,20 +33,20 @@ class DataSettings:
         None, "label set of the masks: a shipped name or a file; null: the dataset's own"
     )
     cache: str = setting("~/.cache/medups", "folder for cases in canonical form; safe to delete")
-    fold: int | None = setting(None, "follows the setting fold", low=0)
+    fold: int | None = setting(None, "set by the top-level setting fold", low=0)
     split: SplitSettings = setting(SplitSettings, "case names by part")
 
 
 @dataclass
 class NetworkSettings:
-    """The network and how it sees scans."""
+    """The network and how scans are passed to it."""
 
     name: str = setting("transunet", "name of the network, for folders and logs")
     size: int | None = setting(None, "height and width of slices; null for networks on patches", low=1, unit="pixels")
     spacing: list[float] | None = setting(
-        None, "spacing that scans are resampled to, along slices, rows and columns; null keeps their own", unit="mm"
+        None, "spacing that scans are resampled to, along slices, rows and columns; null: no resampling", unit="mm"
     )
-    sampling: str = setting("slices", "what a training sample is", choices=("slices", "patches"))
+    sampling: str = setting("slices", "kind of training sample", choices=("slices", "patches"))
     patches_per_case: int = setting(4, "patches of each case in one epoch", low=1)
     module: dict[str, Any] = setting(dict, "_target_ and arguments of the network")
     inferer: dict[str, Any] = setting(dict, "_target_ and arguments of the inferer; roi_size is also the patch size")
@@ -63,7 +63,7 @@ class UpsamplerSettings:
 
 @dataclass
 class TrainingSettings:
-    """The recipe."""
+    """The training recipe."""
 
     precision: str = setting("32-true", "number format", choices=("32-true", "16-mixed", "bf16-mixed"))
     accelerator: str = setting("auto", "kind of device", choices=("auto", "cpu", "gpu", "cuda", "mps"))
@@ -73,20 +73,20 @@ class TrainingSettings:
     epochs: int | None = setting(None, "passes over the training samples; null if steps is given", low=1)
     steps: int | None = setting(None, "optimizer steps; null if epochs is given", low=1)
     batch_size: int = setting(24, "samples per optimizer step, of all processes together", low=1)
-    accumulate: int = setting(1, "parts that a batch is processed in, to save memory; the samples stay the same", low=1)
+    accumulate: int = setting(1, "gradient accumulation: parts of each batch; the samples stay the same", low=1)
     validations: int = setting(30, "validations in the whole run", low=1)
     patience: int | None = setting(None, "stop after this many validations without a better score; null: never", low=1)
     save_seconds: float = setting(120, "longest time between checkpoints", low=0, unit="s")
     schedule: str = setting("poly", "learning rate after the warm-up", choices=("poly", "cosine"))
     poly_power: float = setting(0.9, "exponent of the poly schedule", low=0)
     warmup_steps: int = setting(0, "steps of linear warm-up", low=0)
-    balanced: float = setting(0, "share of slices drawn organ by organ; patches always draw half", low=0, high=1)
+    balanced: float = setting(0, "fraction of slices drawn evenly by organ; always half for patches", low=0, high=1)
     clip_norm: float | None = setting(None, "clip the gradient to this norm; null: off", low=0)
     decay_all: bool = setting(True, "apply weight decay to biases and norms too")
     upsampler_rate: float = setting(
         1, "factor on the learning rate of upsamplers, and its inverse on their weight decay", low=0
     )
-    deep_supervision: bool = setting(False, "also score the coarser logits, if the network has them")
+    deep_supervision: bool = setting(False, "also apply the loss to the coarser logits, if the network has them")
     ema_decay: float | None = setting(
         None, "validate and keep a running mean of the weights with this decay; null: off", low=0, high=1
     )
@@ -117,11 +117,11 @@ class Settings:
     weights: WeightsSettings = setting(WeightsSettings, "published weights to start from")
     name: str = setting("", "title of the run, for logs and the bundle")
     output: str = setting("", "run folder; ~ is expanded")
-    seed: int = setting(0, "of initial weights, samples and dropout", low=0)
+    seed: int = setting(0, "random seed of initial weights, samples and dropout", low=0)
     fold: int | None = setting(None, "validate on this fold of the train and val cases, and train on the rest", low=0)
     label_set: str = setting("synapse8", "organs to learn: a shipped label set or a file")
     modality: str = setting("CT", "kind of scans, stored in the bundle")
     display_window: list[float] = setting(
         lambda: [-125.0, 275.0], "intensities that pictures show as black and as white", unit="HU for CT"
     )
-    preprocessing: list[Any] = setting(list, "transforms of intensities, voxel by voxel, in training and prediction")
+    preprocessing: list[Any] = setting(list, "voxel-wise intensity transforms, in training and prediction")

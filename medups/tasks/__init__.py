@@ -1,4 +1,4 @@
-"""What each kind of task adds to training, prediction and bundles."""
+"""The task-specific parts of training, prediction and bundles."""
 
 from medups.tasks.task import Task
 from medups.tasks.volume import VolumeTask

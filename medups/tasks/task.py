@@ -12,23 +12,23 @@ Batch = Mapping[str, Tensor]
 
 
 class Task(Protocol):
-    """What trainer, samplers, inferers and bundles need to know about a task, and no more."""
+    """The task-specific operations that the trainer, samplers, inferers and bundles need."""
 
     @property
     def name(self) -> str:
         """The name that a bundle's definition stores."""
 
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
-        """The arrays of a sample as the dict that transforms are called with."""
+        """Convert the arrays of a sample to the dict that transforms take."""
 
     def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        """The transformed sample as the tensors of a batch."""
+        """Convert a transformed sample to the tensors of a batch."""
 
     def network_input(self, batch: Batch) -> Tensor:
-        """What the network is called with."""
+        """The input of the network."""
 
     def target(self, batch: Batch) -> Tensor:
-        """What the loss compares the network's output with."""
+        """The target that the loss compares with the network's output."""
 
     def score(self, prediction: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
         """Validation scores of one case by class, higher is better; classes without a score are left out."""

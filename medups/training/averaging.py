@@ -1,4 +1,4 @@
-"""A running mean of a network's weights."""
+"""An exponential moving average of a network's weights."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
 def average_of(network: nn.Module, decay: float) -> AveragedModel:
-    """A copy of ``network`` that keeps the share ``decay`` of its weights and floating-point buffers at each update."""
+    """An exponential moving average, with ``decay``, of the weights and floating-point buffers of ``network``."""
     return AveragedModel(network, multi_avg_fn=_running_mean(decay), use_buffers=True)
 
 
 def _running_mean(decay: float) -> Callable[[Any, Any, Any], None]:
-    """torch's own average would also average, and so round, tables of indices; they are copied instead."""
+    """torch's own function would also average and thus round tables of indices; they are copied instead."""
     average = get_ema_multi_avg_fn(decay)
 
     def update(mean: Any, current: Any, count: Any) -> None:

@@ -1,4 +1,4 @@
-"""Each process's share of every batch, from data workers, and the cause of a worker's death."""
+"""The batches of each process, prepared by data workers, and the cause if a worker dies."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ _KILLED = re.compile(r"DataLoader worker.* (?:is killed by signal: ([^.]+)|exite
 
 
 class DataWorkerError(RuntimeError):
-    """A process that prepares samples died, or could not prepare one."""
+    """A data worker died or could not prepare a sample."""
 
 
 class BatchShareSampler(Sampler[int]):
-    """The sample numbers of one process in order: its share of each part of each batch."""
+    """Yields the sample numbers of one process in order: its share of each part of each batch."""
 
     def __init__(self, steps: range, batch_size: int, parts: int, rank: int, processes: int) -> None:
         self.steps, self.batch_size, self.parts, self.rank = steps, batch_size, parts, rank
@@ -59,7 +59,7 @@ def batches(
         try:
             batch: Batch = next(source)
         except Exception as error:
-            # release the loader and the frames that hold it, which ends the other workers before the error is reported
+            # release the loader and the frames that refer to it, so that other workers end before the error is raised
             loader = source = None
             raise DataWorkerError(_cause(error)) from error.with_traceback(None)
         yield batch
@@ -67,7 +67,7 @@ def batches(
 
 @contextmanager
 def dead_workers_reported() -> Iterator[None]:
-    """Turn the loader's report of a killed worker, which a signal handler raises anywhere, into DataWorkerError."""
+    """Convert the loader's error for a killed worker, which a signal handler can raise anywhere, to DataWorkerError."""
     try:
         yield
     except RuntimeError as error:
@@ -81,7 +81,7 @@ def _cause(error: Exception) -> str:
     if killed or isinstance(error, ConnectionError | EOFError):  # a worker that dies while it sends a batch
         signal = (killed and killed[1]) or "no message"
         return (
-            f"a data worker died ({signal.strip()}), most often because memory ran out: lower training.workers or "
+            f"a data worker died ({signal.strip()}), usually because memory ran out: lower training.workers or "
             "training.batch_size; the last checkpoint is intact"
         )
     lines = str(error).strip().splitlines()

@@ -1,4 +1,4 @@
-"""Several processes, each with its share of a batch, that compute what one process would."""
+"""Distributed training: the processes share each batch and compute the same result as a single process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Value = TypeVar("Value")
 
 
 def make_fabric(accelerator: str, devices: int | str, num_nodes: int, precision: str) -> Fabric:
-    """The processes that the settings ask for, or those that torchrun or SLURM launched.
+    """A Fabric for the processes in the settings, or for those that torchrun or SLURM launched.
 
     Args:
         accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
@@ -58,17 +58,17 @@ def _disconnect() -> None:
 
 
 def is_single(devices: int | str, nodes: int) -> bool:
-    """Is this a single process?"""
+    """Whether the settings describe a single process."""
     return devices in (1, "1") and nodes == 1
 
 
 def is_launched() -> bool:
-    """Was this process launched as one of several?"""
+    """Whether this process was launched as one of several."""
     return _launched() is not None or "LOCAL_RANK" in os.environ
 
 
 def is_first() -> bool:
-    """Is this the first or only process of its run?"""
+    """Whether this is the first or only process of its run."""
     return all(os.environ.get(name, "0") == "0" for name in ("RANK", "LOCAL_RANK", "NODE_RANK", "SLURM_PROCID"))
 
 
@@ -83,13 +83,13 @@ def _launched() -> tuple[int, int] | None:
 
 
 def _launched_by_slurm() -> bool:
-    # Fabric itself mistakes the tasks of an interactive allocation for single processes
-    several = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
-    return several and "TORCHELASTIC_RUN_ID" not in os.environ
+    # Fabric mistakes the tasks of an interactive allocation for single processes
+    multiple_tasks = "SLURM_PROCID" in os.environ and int(os.environ.get("SLURM_NTASKS", 1)) > 1
+    return multiple_tasks and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
 def samples_per_process(batch_size: int, parts: int, processes: int) -> int:
-    """Samples that one process takes of each part of a batch. Raises InputError if they cannot be shared evenly."""
+    """Samples per process in each part of a batch. Raises InputError if they cannot be divided evenly."""
     if batch_size < 1 or batch_size % (parts * processes):
         raise InputError(
             f"training.batch_size={batch_size} must be a multiple of accumulate x processes = {parts} x {processes}"
@@ -98,9 +98,10 @@ def samples_per_process(batch_size: int, parts: int, processes: int) -> int:
 
 
 def whole_batch(local: Tensor) -> Tensor:
-    """The tensors of all processes, concatenated along the batch; its gradient is right after DDP's mean.
+    """Concatenate the tensors of all processes along the batch; gradients are correct after DDP averages them.
 
-    So a loss with sums over the batch, such as the published Dice, is that of the whole batch and not a mean of losses.
+    A loss with sums over the batch, such as the published Dice, is thus computed on the full batch, not averaged over
+    the processes.
     """
     if not dist.is_initialized() or dist.get_world_size() == 1:
         return local
@@ -118,7 +119,7 @@ def gathered_objects(local: Value) -> list[Value]:
 
 
 def share_buffers(network: nn.Module) -> None:
-    """Give every process the buffers of the first one, which DDP does only in the next step."""
+    """Broadcast the buffers of the first process to all, which DDP does only in the next step."""
     if dist.is_initialized() and dist.get_world_size() > 1:
         for buffer in network.buffers():
             dist.broadcast(buffer, 0)
@@ -127,12 +128,12 @@ def share_buffers(network: nn.Module) -> None:
 class _Gathered(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, local: Tensor) -> Tensor:
-        parts = [torch.empty_like(local, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
-        dist.all_gather(parts, local.contiguous())
-        return torch.cat(parts)
+        tensors = [torch.empty_like(local, memory_format=torch.contiguous_format) for _ in range(dist.get_world_size())]
+        dist.all_gather(tensors, local.contiguous())
+        return torch.cat(tensors)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Tensor:
-        # every process computed the same loss of the whole batch, so each has the whole gradient already
+        # every process computed the same loss of the full batch, so each already has the full gradient
         processes, rank = dist.get_world_size(), dist.get_rank()
         return gradients[0].chunk(processes)[rank] * processes

@@ -20,12 +20,12 @@ _AHEAD = 2  # batches that each worker prepares ahead, the loader's default
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """Bytes.
+    """Estimated memory in bytes.
 
     Args:
         state: weights and their copies, gradients, and the optimizer's moments.
-        activations: what the backward pass keeps of one part of a batch.
-        loader: the workers and the batches they hold.
+        activations: tensors saved for the backward pass of one part of a batch.
+        loader: the data workers and their prefetched batches.
     """
 
     state: int
@@ -33,7 +33,7 @@ class MemoryEstimate:
     loader: int
 
     def describe(self, device: torch.device) -> str:
-        """One line, with a warning if this machine has less."""
+        """A one-line summary, with a warning if this machine has less memory."""
         network = self.state + self.activations
         on_gpu = device.type == "cuda"
         ram = _PROCESS + self.loader + (0 if on_gpu else network)
@@ -44,7 +44,7 @@ class MemoryEstimate:
         if ram > (installed := os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")):
             line += f"; this machine has {_gib(installed)}: lower training.batch_size or training.workers"
         if on_gpu and network > (free := torch.cuda.mem_get_info(device)[0]):
-            line += f"; {_gib(free)} are free on it: raise training.accumulate, or lower training.batch_size"
+            line += f"; the GPU has {_gib(free)} free: raise training.accumulate, or lower training.batch_size"
         return line
 
 
@@ -62,8 +62,8 @@ def estimate_memory(
     Args:
         sample: a sample of the run, without a batch axis.
         batch_size: samples per forward pass of one process.
-        dtype: of autocast; None without it.
-        copies: of the weights, such as a running mean.
+        dtype: type used by autocast; None if it is off.
+        copies: additional copies of the weights, such as a moving average.
     """
     parameters = sum(p.numel() * p.element_size() for p in network.parameters())
     moments = 2 if "betas" in optimizer.defaults else int(bool(optimizer.defaults.get("momentum")))
@@ -76,17 +76,17 @@ def estimate_memory(
 
 
 def _activations(network: nn.Module, image: Tensor, batch_size: int, dtype: torch.dtype | None) -> int:
-    """Bytes that a forward pass keeps for the backward pass, without the weights. Computes shapes only."""
+    """Bytes that a forward pass saves for the backward pass, without the weights. Computes shapes only."""
     network = copy.deepcopy(network).train()  # a forward pass would advance the counters of norms
     with FakeTensorMode(allow_non_fake_inputs=True) as mode, torch.random.fork_rng(devices=[]):
-        stored = (*network.parameters(), *network.buffers())
-        # all are kept alive, because the address of a freed one may be reused
-        copies = [copy for tensor in stored for copy in (tensor, mode.from_tensor(tensor))]
-        weights = {_address(tensor) for tensor in copies}
-        kept: dict[int, Tensor] = {}
+        originals = (*network.parameters(), *network.buffers())
+        # all tensors stay referenced, because the address of a freed tensor may be reused
+        tensors = [item for tensor in originals for item in (tensor, mode.from_tensor(tensor))]
+        weights = {_address(tensor) for tensor in tensors}
+        saved: dict[int, Tensor] = {}
 
         def pack(tensor: Tensor) -> Tensor:
-            kept[_address(tensor)] = tensor
+            saved[_address(tensor)] = tensor
             return tensor
 
         fake: Any = torch.empty(batch_size, *image.shape)
@@ -95,7 +95,7 @@ def _activations(network: nn.Module, image: Tensor, batch_size: int, dtype: torc
             torch.autocast("cpu", dtype=dtype or torch.bfloat16, enabled=dtype is not None),
         ):
             network(fake)
-        return sum(tensor.untyped_storage().nbytes() for address, tensor in kept.items() if address not in weights)
+        return sum(tensor.untyped_storage().nbytes() for address, tensor in saved.items() if address not in weights)
 
 
 def _address(tensor: Tensor) -> int:

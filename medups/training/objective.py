@@ -1,4 +1,4 @@
-"""The quantity to minimize: a loss of the whole batch, at every level that a network returns."""
+"""The training objective: the loss of the full batch at every level that a network returns."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ def objective(loss: nn.Module) -> Objective:
     """A function of a network's output in training mode and of ids [B, 1, *size].
 
     Args:
-        loss: of logits [B, K, *size] and ids. The coarser logits of deep supervision have weights 1/2, 1/4 and so on,
-            against the ids of the nearest pixels.
+        loss: of logits [B, K, *size] and ids. In deep supervision, the coarser logits have weights 1/2, 1/4 and so on,
+            and are compared with the ids of the nearest pixels.
     """
     supervised = DeepSupervisionLoss(loss, weight_mode="exp")
 

@@ -16,10 +16,10 @@ def parameter_groups(
 
     Args:
         rate, weight_decay: of most parameters.
-        decay_all: if off, vectors (biases and the parameters of norms) are not decayed.
+        decay_all: if False, vectors (biases and the parameters of norms) are not decayed.
         upsampler_rate: factor on the learning rate of upsamplers; their weight decay is divided by it, so that the
             product, by which weights shrink in a step, stays the same. ReSFU's published code multiplies the gradients
-            of its paired differences by 500, which under SGD is this factor.
+            of its paired differences by 500, which is equivalent to this factor under SGD.
     """
     in_upsamplers = {
         id(p) for module in network.modules() if isinstance(module, Upsampler) for p in module.parameters()

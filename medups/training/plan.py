@@ -1,4 +1,4 @@
-"""How long a run trains, and its learning rate at each step."""
+"""The length of a training run, and its learning rate at each step."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ class Plan:
     Args:
         batch_size: of all processes together.
         schedule: of the learning rate after its warm-up: ``poly`` with ``poly_power``, or ``cosine``.
-        accumulate: parts that a batch is processed in, one after another, to save memory; the samples stay the same.
-        ema_decay: validate and keep a running mean of the weights, of which each step keeps this share; None
-            validates and keeps the weights themselves.
+        accumulate: sequential parts of each batch (gradient accumulation), to save memory; the samples stay the same.
+        ema_decay: decay of the moving average of the weights that is validated and saved; None validates and saves the
+            weights themselves.
         patience: stop after this many validations without a better score; None never stops early.
-        save_seconds: at most this much work is lost by an interruption.
+        save_seconds: longest time between checkpoints, and thus the most work that an interruption loses.
     """
 
     steps: int
@@ -38,7 +38,7 @@ class Plan:
 
 
 def rate_at(step: int, plan: Plan) -> float:
-    """Share of the base learning rate at ``step``: linear warm-up, then the schedule down to 0 over the rest."""
+    """Fraction of the base learning rate at ``step``: linear warm-up, then the schedule down to 0 over the rest."""
     if step < plan.warmup_steps:
         return (step + 1) / plan.warmup_steps
     progress = min(1.0, (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps))

@@ -1,4 +1,4 @@
-"""What must stay the same when a run is resumed."""
+"""Check that a resumed run keeps its configuration."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from medups.io.checkpoints import LAST, PREVIOUS, first_good
 
 
 def progress_of(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:
-    """Finished steps of the run whose checkpoints are in ``folder``, and whether it is complete.
+    """Completed steps of the run whose checkpoints are in ``folder``, and whether it is complete.
 
     Raises:
         InputError: the run there differs from ``identity``, or all of its checkpoints are damaged.
@@ -22,7 +22,7 @@ def progress_of(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:
     changes = sorted(differences(state.get("identity", {}), identity))
     if changes:
         raise InputError(
-            f"{folder}: the run there was started with another configuration ({', '.join(changes)}); "
+            f"{folder}: contains a run with another configuration ({', '.join(changes)}); "
             "choose another output, or use the same configuration to resume"
         )
     return int(state["step"]), bool(state["finished"])

@@ -23,7 +23,7 @@ class Transforms:
     """Preprocessing, the network's own transforms, and augmentation, in two stages.
 
     Args:
-        specs: of ``once``, which identify its cache entries.
+        specs: configuration of ``once``, which identifies its cache entries.
         once: for slices, everything before the first random transform; applied once and cached.
         each: applied to every sample.
     """
@@ -37,21 +37,21 @@ def sample_transforms(preprocessing: Specs, further: Specs, sampling: str) -> Tr
     """Build the transforms of a run.
 
     Args:
-        preprocessing: of intensities, voxel by voxel, as in prediction.
-        further: what follows: the network's own transforms and the augmentation.
+        preprocessing: voxel-wise intensity transforms, as in prediction.
+        further: transforms that follow: the network's own and the augmentation.
         sampling: ``slices`` or ``patches``.
 
     Raises:
-        InputError: an unknown transform, or preprocessing of a voxel that depends on other voxels.
+        InputError: an unknown transform, or preprocessing whose result for a voxel depends on other voxels.
     """
     specs = [*preprocessing, *further]
     transforms = [instantiate(spec) for spec in specs]
     _require_pointwise(Compose(transforms[: len(preprocessing)]))
-    once = 0
+    cached = 0
     if sampling == "slices":
         random = (number for number, item in enumerate(transforms) if isinstance(item, RandomizableTrait))
-        once = next(random, len(transforms))
-    return Transforms(specs[:once], Compose(transforms[:once]), Compose(transforms[once:]))
+        cached = next(random, len(transforms))
+    return Transforms(specs[:cached], Compose(transforms[:cached]), Compose(transforms[cached:]))
 
 
 def open_slices(
@@ -81,13 +81,13 @@ def _require_organs(cases: Sequence[CachedCase]) -> None:
 
 
 def _require_pointwise(preprocessing: Compose) -> None:
-    """Training sees slices or patches and prediction whole volumes, so a mean or percentile would differ."""
+    """Raise InputError if preprocessing uses statistics over voxels, which differ between patches and full volumes."""
     volume = 1500 * torch.rand(1, 4, 8, 8, generator=torch.Generator().manual_seed(0)) - 1000
-    whole: Any = preprocessing({"image": volume.clone()})
-    part: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
-    expected, actual = torch.as_tensor(whole["image"])[:, :2, :4, :4], torch.as_tensor(part["image"])
+    full: Any = preprocessing({"image": volume.clone()})
+    crop: Any = preprocessing({"image": volume[:, :2, :4, :4].clone()})
+    expected, actual = torch.as_tensor(full["image"])[:, :2, :4, :4], torch.as_tensor(crop["image"])
     if expected.shape != actual.shape or not torch.allclose(expected, actual):
         raise InputError(
-            "preprocessing: the result for a voxel must not depend on other voxels, because training sees parts of "
-            "what prediction sees; use fixed numbers, as ScaleIntensityRanged does"
+            "preprocessing: the result for a voxel must not depend on other voxels, because training uses slices "
+            "or patches and prediction full volumes; use a fixed range, as ScaleIntensityRanged does"
         )

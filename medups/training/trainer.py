@@ -1,4 +1,4 @@
-"""The trainer: samples in, weights out; validates, saves and resumes on the way."""
+"""The training loop, with validation, checkpoints and resuming."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from medups.training.distributed import gathered_objects, share_buffers
 from medups.training.objective import Objective
 from medups.training.plan import Plan, rate_at
 
-_MAX_SKIPPED_STEPS = 50  # in a row, by a gradient scaler: it halves 65536 to nothing well before
+_MAX_SKIPPED_STEPS = 50  # in a row; a gradient scaler halves its scale of 65536 to nothing well before
 
 
 @dataclass
@@ -37,7 +37,7 @@ class Hooks:
         scalars: called after every step with its named values.
         progress: called after every step with the step and its loss.
         log: called with messages.
-        describe: a sample's number in words.
+        describe: returns a description of the sample with this number.
     """
 
     validate: Callable[[nn.Module, int], float | None]
@@ -56,13 +56,13 @@ class Trainer:
     """Trains ``network`` for ``plan.steps`` steps, resuming from the last intact checkpoint in ``folder``.
 
     Args:
-        fabric: launched; each of its processes takes its share of every batch.
+        fabric: already launched; each of its processes takes its share of every batch.
         task: how batches feed the network and the loss.
         loss: of the network's output and the task's target.
         stream: sample n of the run is ``stream[n]``; step s takes samples s * batch_size onward.
-        folder: gets ``last.pt``, ``previous.pt`` and ``best.pt``.
+        folder: receives ``last.pt``, ``previous.pt`` and ``best.pt``.
         identity: plain values stored with the checkpoint; the caller compares them before resuming.
-        seed: the randomness of step s inside the network depends on (seed, s), and on the process after the first.
+        seed: the network's random numbers in step s depend on (seed, s), and on the rank except in the first process.
     """
 
     fabric: Fabric
@@ -97,10 +97,10 @@ class Trainer:
 
         Raises:
             InputError: a batch that the processes cannot share evenly, no intact checkpoint, or processes that see
-                different ones.
-            NonFiniteLossError: the loss of a step or its gradient is not finite; with a scaler, 50 times in a row.
-            CheckpointError: a full disk.
-            DataWorkerError: a sample could not be prepared.
+                different checkpoints.
+            NonFiniteLossError: a loss or gradient is not finite; with a gradient scaler, 50 times in a row.
+            CheckpointError: a checkpoint could not be written, for example to a full disk.
+            DataWorkerError: a data worker died or could not prepare a sample.
         """
         with dead_workers_reported():
             self.resume()
@@ -150,13 +150,13 @@ class Trainer:
             )
         wrapped = self.fabric.setup(self.network, self.optimizer)
         self.network, self.optimizer = cast(tuple[nn.Module, torch.optim.Optimizer], wrapped)
-        if state is not None:  # after the weights are on their device, because the moments follow them
+        if state is not None:  # after the weights are on their device, because the optimizer's moments follow them
             self.optimizer.load_state_dict(state["optimizer"])
         if self._average is not None:
             self._average.module.to(self.fabric.device)
 
     def step(self, step: int, source: Iterator[Batch]) -> dict[str, float]:
-        """One optimizer step; returns its named values."""
+        """Run one optimizer step and return its named values."""
         self.network.train()
         rate = rate_at(step, self.plan)
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
@@ -177,7 +177,7 @@ class Trainer:
         return scalars
 
     def validate(self) -> None:
-        """Score the weights; keep them if they are the best, and stop early if the plan says so."""
+        """Score the weights, save them if they are the best, and stop early after ``plan.patience`` validations."""
         score = self.hooks.validate(self._validated().eval(), self.steps_done)
         if score is None:
             return
@@ -203,26 +203,26 @@ class Trainer:
             requested = time.perf_counter()
             batch = next(source)
             self._waited += time.perf_counter() - requested
-            if part == 0:  # after the loader, whose start draws random numbers too
+            if part == 0:  # after the loader, which also draws random numbers when it starts
                 torch.manual_seed(step_seed(self.seed, step, self.fabric.global_rank))
             network = cast(Any, self.network)
             with self.fabric.no_backward_sync(network, enabled=part + 1 < self.plan.accumulate):
                 value = self.loss(network(self.task.network_input(batch)), self.task.target(batch))
                 value = value / self.plan.accumulate
                 self.fabric.backward(value)
-            total += float(value.detach())  # waits for the device, which has all of its work by now
+            total += float(value.detach())  # waits for the device, whose work is all queued by now
             if not math.isfinite(total):
                 raise self._not_finite("loss", total, step)
         return total
 
     def _clip(self, step: int) -> float:
-        """Clip the gradient; returns its norm before."""
+        """Clip the gradient and return its norm before clipping."""
         limit = math.inf if self.plan.clip_norm is None else self.plan.clip_norm
         network, optimizer = cast(Any, self.network), cast(Any, self.optimizer)
         clipped = self.fabric.clip_gradients(network, optimizer, max_norm=limit, error_if_nonfinite=False)
         norm = float(cast(Any, clipped))
         self._skipped = 0 if math.isfinite(norm) else self._skipped + 1
-        # a scaler skips such a step by itself
+        # a gradient scaler skips such a step
         if self._skipped > (0 if getattr(self._precision, "scaler", None) is None else _MAX_SKIPPED_STEPS):
             raise self._not_finite("gradient norm", norm, step)
         return norm

@@ -1,4 +1,4 @@
-"""Validation scores of a network, shared between processes."""
+"""Validation scores of a network, computed by all processes."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Validator(Generic[CaseType]):
 
     Args:
         cases: divided among the processes.
-        predict: from a network and a case to its prediction and reference.
+        predict: returns the prediction and the reference of a case, given a network and the case.
         on_first: called with the first case, its prediction and its reference, for a picture.
     """
 
@@ -43,8 +43,8 @@ class Validator(Generic[CaseType]):
             if number == 0:
                 self.on_first(case, prediction, reference, step)
         scores: dict[str, list[float]] = {}
-        for of_process in gathered_objects(local):
-            for of_case in of_process:
-                for name, score in of_case.items():
+        for process_scores in gathered_objects(local):
+            for case_scores in process_scores:
+                for name, score in case_scores.items():
                     scores.setdefault(name, []).append(score)
         return {name: float(np.mean(values)) for name, values in scores.items()}

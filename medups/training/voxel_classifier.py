@@ -1,4 +1,4 @@
-"""The baseline: a classifier that sees one voxel's intensity and position and nothing around it."""
+"""The baseline: a classifier that uses only the intensity and position of each voxel."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _BODY_HU = -300
 
 
 class VoxelClassifier:
-    """A small perceptron from intensity and position in the body's box to organ ids.
+    """A small multilayer perceptron that maps intensity and position in the body's bounding box to organ ids.
 
     Position is measured from 0 to 1 across the bounding box of the body, which makes patients of different sizes
     and positions comparable.
@@ -34,7 +34,7 @@ class VoxelClassifier:
 
     @classmethod
     def fit(cls, cases: Sequence[CachedCase], classes: int, seed: int, steps: int = 1500) -> VoxelClassifier:
-        """Fit to random voxels of ``cases``, half of them in organs where there are any."""
+        """Fit to random voxels of ``cases``, half of them in organs if the case has any."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             model = cls(classes)

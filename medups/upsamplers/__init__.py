@@ -1,4 +1,4 @@
-"""Feature upsampling for decoders, 2-D and 3-D; needs torch alone."""
+"""Feature upsampling for decoders in 2-D and 3-D; torch is the only dependency."""
 
 from medups.upsamplers.base import Upsampled, Upsampler
 from medups.upsamplers.carafe import CARAFE

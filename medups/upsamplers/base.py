@@ -25,12 +25,12 @@ class Upsampler(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         in_channels: channels C of ``x``.
-        guide_channels: channels Cg of the guide; None if the method reads none.
+        guide_channels: channels Cg of the guide; None if the method reads no guide.
         scale_factor: one number or one per axis, at least 1. With a guide the output has the guide's size instead.
 
     Raises:
         ValueError: an argument outside its range; a guide that is missing, smaller than ``x``, or of
-            a different batch or number of channels.
+            a different batch size or number of channels.
         TypeError: an input that is not a floating-point tensor, or a guide on another device or, except under autocast,
             of another dtype.
     """
@@ -53,7 +53,7 @@ class Upsampler(nn.Module):
         scale = (scale_factor,) * spatial_dims if isinstance(scale_factor, int | float) else tuple(scale_factor)
         if len(scale) != spatial_dims or any(s < 1 for s in scale):
             raise ValueError(
-                f"{name}: scale_factor must be at least 1, one number or {spatial_dims} of them, got {scale_factor!r}"
+                f"{name}: scale_factor must be at least 1, one number or {spatial_dims} numbers, got {scale_factor!r}"
             )
         self.spatial_dims = spatial_dims
         self.in_channels = in_channels

@@ -22,15 +22,15 @@ from medups.upsamplers.layers import (
 
 
 class CARAFE(Upsampler):
-    """Kernels predicted from the deep map alone, one per output pixel.
+    """Predicts one kernel per output pixel from the deep map only.
 
     Args:
-        kernel_size: of the reassembly, odd.
-        groups: of channels, each with its own kernels.
+        kernel_size: odd; size of the reassembly kernels.
+        groups: groups of channels, each with its own kernels.
         compressed_channels: channels that kernels are predicted from.
 
-    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole. At another ratio the
-    kernels of the declared one are read at the nearest position.
+    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole numbers. If the guide
+    requires another ratio, the kernels for ``scale_factor`` are read at the nearest position.
     """
 
     def __init__(
@@ -65,7 +65,7 @@ class CARAFE(Upsampler):
         return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)
 
     def _by_position(self, x: Tensor, logits: Tensor, size: tuple[int, ...]) -> Tensor:
-        """The same for each position of an output pixel within its input pixel, without shuffling the logits."""
+        """Reassemble per position of the output pixel within its input pixel, without shuffling the logits."""
         out = x.new_empty(*x.shape[:2], *size)
         by_position = logits.unflatten(1, (self.groups, -1, prod(self.scale)))
         for number, position in enumerate(product(*map(range, self.scale))):

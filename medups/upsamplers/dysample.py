@@ -17,15 +17,15 @@ _DYNAMIC_SCOPE = 0.5
 
 
 class DySample(Upsampler):
-    """Each output pixel reads the deep map at a predicted position, linearly between pixels.
+    """Each output pixel reads the deep map at a predicted position, with linear interpolation.
 
     Args:
         style: ``lp`` predicts offsets on the deep map and shuffles them to the output; ``pl`` shuffles first.
-        groups: of channels, each with its own offsets.
+        groups: groups of channels, each with its own offsets.
         dynamic_scope: also predict how far offsets may reach.
 
-    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole, and ``pl`` needs a
-    number of channels that is a multiple of their product. With zero offsets it is linear interpolation.
+    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole numbers, and ``pl`` needs
+    a number of channels that is a multiple of their product. With zero offsets the result is linear interpolation.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class DySample(Upsampler):
         dividing_groups("DySample", groups, in_channels)
         pixels = prod(self.scale)
         if style == "pl" and in_channels % pixels:
-            raise ValueError(f"DySample: in_channels must divide by {pixels} for style 'pl', got {in_channels}")
+            raise ValueError(f"DySample: in_channels must be divisible by {pixels} for style 'pl', got {in_channels}")
         width, maps = (in_channels, pixels) if style == "lp" else (in_channels // pixels, 1)
         self.offset = conv(spatial_dims, width, spatial_dims * groups * maps)
         self.scope = conv(spatial_dims, width, spatial_dims * groups * maps, bias=False) if dynamic_scope else None

@@ -11,12 +11,12 @@ from medups.upsamplers.layers import add_nearest, channels_last, conv, odd_kerne
 
 
 class FADE(Upsampler):
-    """Kernels from guide and deep map together; a gate admits guide features where detail is needed.
+    """Predicts kernels from guide and deep map; a gate mixes in guide features where detail is needed.
 
     Args:
         kernel_size: odd.
         embed_channels: channels that kernels are predicted from.
-        lite: compress directly to the taps and encode each one separately; ``embed_channels`` is not used.
+        lite: compress directly to the taps and encode each one separately; ``embed_channels`` is unused.
 
     Further arguments and errors: see :class:`Upsampler`. The gate mixes guide and deep map, so
     ``guide_channels`` must equal ``in_channels``.

@@ -1,4 +1,4 @@
-"""Learned filters that are the same everywhere: transposed convolution and pixel shuffle."""
+"""Learned filters that do not depend on position: transposed convolution and pixel shuffle."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from medups.upsamplers.layers import conv, odd_kernel, pixel_shuffle, whole_scal
 
 
 class TransposedConv(Upsampler):
-    """Transposed convolution whose kernel is its stride, resized linearly if the guide has another size."""
+    """Transposed convolution with its stride as kernel size, resized linearly if the guide has another size."""
 
     def __init__(
         self, spatial_dims: int, in_channels: int, guide_channels: int | None = None, scale_factor: Scale = 2
@@ -30,10 +30,10 @@ class TransposedConv(Upsampler):
 class PixelShuffle(Upsampler):
     """Sub-pixel convolution (arXiv 1609.05158), resized linearly if the guide has another size.
 
-    The weights are initialized the same for all pixels of a block (ICNR), which avoids a checkerboard at first.
+    Weights are initialized identically for all pixels of a block (ICNR), which avoids initial checkerboard artifacts.
 
     Args:
-        kernel_size: odd, of the convolution before the shuffle.
+        kernel_size: odd; kernel size of the convolution before the shuffle.
     """
 
     def __init__(

@@ -2,7 +2,7 @@
 
 Three parts, each optional: an adaptive low-pass filter that smooths the deep map while it is
 upsampled, an adaptive high-pass filter that sharpens the guide, and an offset generator that moves the
-upsampled map's pixels towards similar ones.
+upsampled map's pixels toward similar ones.
 """
 
 from __future__ import annotations
@@ -32,23 +32,23 @@ _SIMILARITY_DILATION = 2
 
 
 class FreqFusion(Upsampler):
-    """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; hands back the sharpened guide.
+    """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; also returns the sharpened guide.
 
     Args:
         compressed_channels: channels m that kernels and offsets are predicted from.
         lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
         highpass_kernel: odd.
-        low_pass, high_pass, offset_generator: the parts. Without the low pass ``x`` is upsampled by nearest pixels;
-            without the high pass the guide is returned untouched.
+        low_pass, high_pass, offset_generator: enable each part. Without the low-pass filter ``x`` is upsampled by
+            nearest neighbor; without the high-pass filter the guide is returned unchanged.
         offset_groups: groups of channels, each with its own offsets; divides C.
         offset_norm: group norm before the offsets are predicted; off in the published Mask2Former.
         offset_init: ``small`` starts with offsets near zero, ``published`` with Xavier weights, which give offsets
             of about one pixel of the deep map.
         hamming_window: taper the kernels.
-        border: what filters read beyond the maps: ``zeros`` as published, ``reflect`` as in the published
-            stand-alone file, ``replicate``.
+        border: the values that filters read outside the maps: ``zeros`` as published, ``reflect`` as in the published
+            standalone file, or ``replicate``.
 
-    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole if offsets are generated.
+    Further arguments and errors: see :class:`Upsampler`; scale factors must be whole numbers if offsets are generated.
     """
 
     needs_guide = True
@@ -109,7 +109,7 @@ class FreqFusion(Upsampler):
             sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
             fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
         smooth = self._lowpass_logits(fine, deep)
-        # everything that the same kernels enlarge, at once
+        # one call for all maps that the same kernels enlarge
         low = x if self.highpass is None else torch.cat([x, self.highpass(deep)], 1)
         enlarged = read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
         up, out_guide = enlarged[:, : x.shape[1]], guide
@@ -131,9 +131,9 @@ class FreqFusion(Upsampler):
         return reassemble(x, logits[:, None], kernel_size=kernel_size, border=self.border, softmax=True)
 
     def _tapered(self, layer: nn.Conv2d | nn.Conv3d, x: Tensor, kernel_size: int) -> Tensor:
-        """``layer(x)``, plus the logarithm of the Hamming window if there is one, which tapers the softmax.
+        """``layer(x)``, plus the logarithm of the Hamming window if enabled, which tapers the softmax.
 
-        The window is computed here and is no buffer: one outside the state dict would not survive ``to_empty``.
+        The window is computed on each call: a buffer outside the state dict would not survive ``to_empty``.
         """
         logits: Tensor = layer(x)
         if not self.hamming_window:
@@ -158,7 +158,7 @@ class OffsetGenerator(nn.Module):
         norm_groups = max(1, channels // _CHANNELS_PER_NORM_GROUP)
         if norm and channels % norm_groups:
             raise ValueError(
-                f"FreqFusion: compressed_channels must divide by {_CHANNELS_PER_NORM_GROUP}, got {channels}"
+                f"FreqFusion: compressed_channels must be divisible by {_CHANNELS_PER_NORM_GROUP}, got {channels}"
             )
         self.norm_guide = GroupNorm(norm_groups, channels) if norm else nn.Identity()
         self.norm = GroupNorm(norm_groups, channels) if norm else nn.Identity()
@@ -182,15 +182,15 @@ class OffsetGenerator(nn.Module):
         # from pixels of the deep map to pixels of the upsampled one, the last axis first
         wide = wide_dtype(offsets.dtype)
         ratios = [big / small for big, small in zip(size, deep_size, strict=True)][::-1]
-        parts = offsets.to(wide).chunk(len(size), 1)
-        return sample_offsets(up, torch.cat([part * ratio for part, ratio in zip(parts, ratios, strict=True)], 1))
+        shifts = offsets.to(wide).chunk(len(size), 1)
+        return sample_offsets(up, torch.cat([shift * ratio for shift, ratio in zip(shifts, ratios, strict=True)], 1))
 
     def _at(self, maps: Tensor, size: torch.Size) -> Tensor:
         return read_nearest(pixel_shuffle(maps, self.scale), size)
 
 
 def _with_similarity(x: Tensor) -> Tensor:
-    """``x`` and the cosine of each pixel with its neighbors, itself excluded."""
+    """``x`` and the cosine similarity of each pixel to its neighbors, excluding itself."""
     taps = 3 ** (x.ndim - 2)
     cosines = neighbor_similarity(x, x, kernel_size=3, dilation=_SIMILARITY_DILATION, metric="cosine")
     return torch.cat([x, cosines[:, : taps // 2], cosines[:, taps // 2 + 1 :]], 1)

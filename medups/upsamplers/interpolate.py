@@ -21,9 +21,9 @@ class Interpolate(Upsampler):
 
     Args:
         mode: ``nearest`` reads at ``floor(p * in / out)``; ``linear`` is bilinear in 2-D and trilinear in 3-D;
-            ``cubic`` is torch's bicubic, along one axis after another.
+            ``cubic`` is torch's bicubic, applied axis by axis.
         align_corners: align the centers of the corner pixels (TransUNet's published decoder) instead of the
-            image borders. Not for ``nearest``.
+            image borders. Invalid for ``nearest``.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Interpolate(Upsampler):
 
 
 def _cubic(x: Tensor, size: tuple[int, ...], align_corners: bool) -> Tensor:
-    """Bicubic along each axis in turn, with torch's own kernel on rows."""
+    """Bicubic along each axis in turn, with torch's kernel on rows."""
     for axis, out in enumerate(size):
         shape = x.shape
         rows = x.reshape(shape[0], prod(shape[1 : 2 + axis]), shape[2 + axis], prod(shape[3 + axis :]))

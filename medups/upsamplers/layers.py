@@ -24,21 +24,21 @@ def conv(
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm that also takes a map of one pixel in a batch of one, which torch's module refuses."""
+    """Group norm that also accepts a map of one pixel in a batch of one, which torch's module rejects."""
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 
 def channels_last(x: Tensor) -> Tensor:
-    """``x`` with a pixel's channels adjacent in memory, which convolutions of large maps read and write fastest."""
-    if needs_plain_operators():  # vmap knows no memory formats
+    """``x`` with a pixel's channels adjacent in memory, the fastest layout for convolutions of large maps."""
+    if needs_plain_operators():  # vmap does not support memory formats
         return x
     return x.contiguous(memory_format=_CHANNELS_LAST[x.ndim])
 
 
 def whole_scale(upsampler: Upsampler) -> tuple[int, ...]:
-    """The scale factors of a method whose parameters depend on them. Raises ValueError if they are not whole."""
+    """Scale factors of a method whose parameters depend on them. Raises ValueError unless they are whole numbers."""
     scale = upsampler.scale_factor
     if any(s != int(s) for s in scale):
         raise ValueError(f"{type(upsampler).__name__}: scale_factor must be whole numbers, got {scale}")
@@ -60,7 +60,7 @@ def dividing_groups(name: str, groups: int, channels: int, argument: str = "grou
 
 
 def pixel_shuffle(x: Tensor, scale: Sequence[int]) -> Tensor:
-    """[B, C * prod(scale), *in] -> [B, C, *(scale * in)], as torch.nn.functional.pixel_shuffle in any dimension."""
+    """[B, C * prod(scale), *in] -> [B, C, *(scale * in)], like torch's pixel_shuffle for any number of axes."""
     dims = len(scale)
     x = x.unflatten(1, (-1, *scale))
     order = [0, 1]
@@ -78,11 +78,11 @@ def read_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
         n = x.shape[2 + axis]
         if n == out:
             continue
-        if needs_plain_operators():  # no branch on sizes, which may be symbols there
+        if needs_plain_operators():  # no branches on sizes, which may be symbolic there
             x = x.index_select(2 + axis, torch.arange(out, device=x.device) * n // out)
         elif n and out % n == 0:
             x = x.repeat_interleave(out // n, 2 + axis)
-        elif x.is_cuda and x.numel():  # the gradient of an index is not reproducible on CUDA
+        elif x.is_cuda and x.numel():  # the gradient of indexing is nondeterministic on CUDA
             kernel = x.new_ones(()).expand(x.shape[0], 1, 1, *size)
             return reassemble(x, kernel, kernel_size=1)
         else:

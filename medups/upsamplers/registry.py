@@ -59,7 +59,7 @@ def create_upsampler(
 
     Raises:
         ValueError: an unknown name (the message lists the known ones), or an argument outside its range.
-        TypeError: an option the method does not have.
+        TypeError: an option that the method does not support.
     """
     return _entry(name)(
         spatial_dims=spatial_dims,
@@ -75,5 +75,5 @@ def _entry(name: str) -> Callable[..., Upsampler]:
     if name not in _REGISTRY:
         near = get_close_matches(name, _REGISTRY, n=1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown upsampler {name!r}; known are {', '.join(_REGISTRY)}.{hint}")
+        raise ValueError(f"unknown upsampler {name!r}; expected one of {', '.join(_REGISTRY)}.{hint}")
     return _REGISTRY[name]

@@ -1,6 +1,6 @@
 """ReSFU: Refreshed Similarity-based Feature Upsampling (arXiv 2407.02283).
 
-The deep map provides the keys, the guide the queries. Queries are aligned with the keys by a guided filter
+The deep map provides the keys and the guide the queries. Queries are aligned with the keys by a guided filter
 (semantic) and with themselves by a Gaussian (detail); a paired central difference convolution turns each
 pair into the logits of a kernel, and the kernels reassemble the deep map at fine-grained neighbors.
 """
@@ -26,7 +26,7 @@ from medups.upsamplers.base import Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import GroupNorm, channels_last, conv, odd_kernel
 
 _NORM_GROUPS = 8
-_WIDENING = 4  # hidden channels of a similarity block over its embedding
+_WIDENING = 4  # ratio of hidden to embedding channels in a similarity block
 
 
 class PairedDifference(nn.Module):
@@ -73,19 +73,19 @@ class PairedDifference(nn.Module):
 
 
 class ReSFU(Upsampler):
-    """ReSFU upsampling of ``x`` [B, C, *in] to the size of ``guide`` [B, Cg, *out], at any ratio, at once.
+    """ReSFU upsampling of ``x`` [B, C, *in] to the size of ``guide`` [B, Cg, *out], at any ratio, in one step.
 
     Args:
         kernel_size: odd; taps are one input pixel apart.
         embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8.
-        groups: of the paired difference convolution.
-        radius, eps, subsample: of the guided filter, in guide pixels.
-        semantic_alignment: if off, queries meet keys unfiltered.
-        detail_alignment: if off, queries meet themselves unblurred.
+        groups: groups of the paired difference convolution.
+        radius, eps, subsample: arguments of the guided filter, in guide pixels.
+        semantic_alignment: filter queries before comparing them with keys.
+        detail_alignment: compare queries with their blurred neighborhood rather than the unblurred one.
         similarity: ``paired_difference``; or ``dot`` or ``cosine`` of query and key, which have no parameters.
-        neighbors: ``fine`` taps are around each output pixel's own position, ``coarse`` ones are the input pixels.
+        neighbors: ``fine`` taps are around each output pixel's exact position; ``coarse`` taps are input pixels.
 
-    Further arguments and errors: see :class:`Upsampler`. The guide is handed back untouched.
+    Further arguments and errors: see :class:`Upsampler`. The guide is returned unchanged.
     """
 
     needs_guide = True
@@ -180,12 +180,12 @@ class InnerProduct(nn.Module):
 
 
 def _input_groups(channels: int) -> int:
-    """32 groups, one per channel if there are fewer, or the largest divisor below if 32 does not divide."""
+    """The number of norm groups: the largest divisor of ``channels`` that is at most 32."""
     return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
 
 
 def _taps_inside(n_in: torch.Size, n_out: torch.Size, kernel_size: int, device: torch.device) -> Tensor:
-    """[kernel_size**d, *out] bool: is the tap's position inside the input?"""
+    """[kernel_size**d, *out] bool: whether the tap's position is inside the input."""
     dims = len(n_in)
     inside = torch.ones((), dtype=torch.bool, device=device)
     for axis in range(dims):

@@ -10,7 +10,7 @@ from medups.upsamplers.layers import odd_kernel
 
 
 class SAPA(Upsampler):
-    """Kernels from the inner products of a guide pixel with the deep pixels around it.
+    """Kernels are inner products of a guide pixel with the deep map's pixels around it.
 
     Args:
         kernel_size: odd.

@@ -1,4 +1,4 @@
-"""Published checkpoints into our modules, one file a layout."""
+"""Loading of published checkpoints into this library's modules; one file per layout."""
 
 from medups.weights.load import LoadReport, load_published
 

@@ -1,4 +1,4 @@
-"""Read a published checkpoint into a module, strictly."""
+"""Load a published checkpoint into a module, with strict checks."""
 
 from __future__ import annotations
 
@@ -28,9 +28,9 @@ class Layout:
     """How published weights are converted to ours.
 
     Args:
-        adapt: maps published names and values to ours, for a module; unknown names are kept, for the report.
-        fresh: pattern of our names that such files do not contain.
-        resize: by our name, a function that resizes a value to the module's size.
+        adapt: maps published names and values to ours, for a module; unknown names are kept for the report.
+        fresh: pattern of our names that files of this layout do not contain.
+        resize: for each of our names that needs it, a function that resizes the value to the module's size.
     """
 
     adapt: Callable[[Published, nn.Module], dict[str, Tensor]]
@@ -47,22 +47,22 @@ LAYOUTS: dict[str, Layout] = {
     "swin-unet": Layout(swin.adapt),
     "swin-imagenet": Layout(swin.adapt_imagenet, swin.NOT_IN_IMAGENET),
 }
-_HEAD = "head"  # of our networks
+_HEAD = "head"  # the classification layer of our networks
 _PREFIXES = ("module.", "swin_unet.")
 _UNREADABLE = (
     OSError, EOFError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, TypeError,
     pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
 )  # fmt: skip
-_DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that weights do not determine
+_DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that do not depend on the weights
 
 
 @dataclass(frozen=True)
 class LoadReport:
-    """The outcome for each name, in the module's naming.
+    """The outcome for each name, using the module's names.
 
     Args:
         loaded: copied from the file.
-        fresh: left as initialized.
+        fresh: kept as initialized.
         resized: members of ``loaded`` that were resized.
         unused: names of the file that the module does not have.
         sha256: checksum of the file; None if the weights were passed as a mapping.
@@ -100,23 +100,24 @@ def load_published(
         path_or_mapping: a torch checkpoint (opened with weights_only), an .npz archive, or published names
             mapped to tensors or arrays.
         layout: the naming scheme of the file; see ``medups.weights.load``.
-        strict: require every parameter of the module, except those that files of this layout do not contain, and
-            use of every published one. Otherwise missing ones and those of another shape stay fresh.
-        prefix: read only names that begin with it, and strip it: for a module whose weights are part of a whole
-            network's checkpoint, such as ``decode_head.freqfusions.0.`` in a checkpoint of mmsegmentation.
+        strict: require a value for every parameter of the module, except those that files of this layout do not
+            contain, and use every published value. Otherwise, missing parameters and those of another shape keep
+            their initial values.
+        prefix: read only names that begin with it, and strip it. For a module inside a larger network's checkpoint,
+            such as ``decode_head.freqfusions.0.`` in a checkpoint of mmsegmentation.
 
     Returns:
         The outcome for each name.
 
     Raises:
         ValueError: an unknown layout, a file that is not a checkpoint, or weights that do not fit (if not strict:
-            not even one). Nothing is loaded then, and the message lists the names.
+            no weight fits). Nothing is loaded, and the message lists the names.
     """
     if layout not in LAYOUTS:
-        raise ValueError(f"unknown weight layout {layout!r}; known are {', '.join(LAYOUTS)}")
+        raise ValueError(f"unknown weight layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
     rules = LAYOUTS[layout]
-    whole = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
-    published = _under(whole, prefix)
+    checkpoint = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
+    published = _under(checkpoint, prefix)
     adapted = rules.adapt(published, module)
     expected = module.state_dict()
     resized = [
@@ -131,7 +132,7 @@ def load_published(
         raise ValueError(
             f"weights of layout {layout!r} do not fit {type(module).__name__}; {fit.problems(adapted, expected)}. "
             f"Check the layout and the arguments the network was built with{fit.offer()}."
-            f"{_hint(whole, rules, module)}"
+            f"{_hint(checkpoint, rules, module)}"
         )
     module.load_state_dict({name: adapted[name] for name in fit.loaded}, strict=False)
     checksum = None if isinstance(path_or_mapping, Mapping) else file_sha256(user_path(path_or_mapping)).hex()
@@ -156,7 +157,7 @@ class _Fit:
         return not (self.reshaped or self.unused or len(self.missing) > len(self.optional))
 
     def problems(self, adapted: Published, expected: Published) -> str:
-        """One phrase per kind of misfit."""
+        """A description of the mismatches, one phrase per kind."""
         kinds = (
             ("of another shape", [_shapes(name, adapted, expected) for name in self.reshaped]),
             ("missing", [name for name in self.missing if name not in self.optional]),
@@ -165,7 +166,7 @@ class _Fit:
         return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in kinds if names)
 
     def offer(self) -> str:
-        """What strict=False would do, if only the head's number of classes differs."""
+        """The effect of strict=False, if only the head's number of classes differs."""
         only_head = all(name.split(".")[0] == _HEAD for name in self.reshaped)
         if self.unused or len(self.missing) > len(self.optional) or not only_head:
             return ""
@@ -190,12 +191,12 @@ def _under(published: Published, prefix: str) -> dict[str, Tensor]:
 
 
 def _hint(published: Published, rules: Layout, module: nn.Module) -> str:
-    """Where in the file the module's weights are, if they are not at the top level."""
+    """The prefixes under which the file contains the module's weights, if they are not at the top level."""
     required = {name for name in module.state_dict() if not name.endswith(_DERIVED)}
     names = (name.split(".") for name in published)
     prefixes = {".".join(words[:end]) + "." for words in names for end in range(1, len(words))}
     fitting = sorted(p for p in prefixes if required <= rules.adapt(_under(published, p), module).keys())
-    return f" The file holds such weights under {', '.join(fitting)} (pass one as prefix)." if fitting else ""
+    return f" The file contains such weights under {', '.join(fitting)} (pass one as prefix)." if fitting else ""
 
 
 def _shapes(name: str, adapted: Published, expected: Published) -> str:
@@ -223,7 +224,7 @@ def _is_weight(name: object, value: object) -> bool:
 
 def _opened(path: Path) -> Any:
     try:
-        if path.suffix == ".npz":  # NumPy verifies checksums itself
+        if path.suffix == ".npz":  # NumPy verifies checksums
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
         check_archive(path)

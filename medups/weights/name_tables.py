@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from torch import Tensor, nn
 
-# published prefix: ours; None for derived buffers that the published modules store
+# published prefix to ours; None for derived buffers that the published modules store
 _NAMES: dict[str, dict[str, str | None]] = {
     "carafe": {"channel_compressor": "compress", "content_encoder": "encode"},
     "sapa": {"norm_y": "query_norm", "norm_x": "key_norm", "q": "query", "k": "key"},
@@ -36,7 +36,7 @@ _NAMES: dict[str, dict[str, str | None]] = {
 
 
 def adapt(layout: str, published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Published names to ours; unknown names are kept unchanged, for the report."""
+    """Map published names to ours; unknown names are kept unchanged for the report."""
     ours = {}
     for name, value in published.items():
         if name in _NAMES[layout]:  # a derived buffer

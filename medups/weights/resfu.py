@@ -1,4 +1,4 @@
-"""Published ReSFU parameter names (github.com/zmhhmz/ReSFU) to ours."""
+"""Published ReSFU parameter names (github.com/zmhhmz/ReSFU), mapped to ours."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _BLOCK = {"channel_compressor.1": "mix", "channel_compressor.3": "mix_norm", "ch
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Published names to ours; unknown names are kept unchanged, for the report."""
+    """Map published names to ours; unknown names are kept unchanged for the report."""
     ours = {}
     for name, value in published.items():
         if name in _DERIVED:

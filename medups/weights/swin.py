@@ -1,4 +1,4 @@
-"""Names of published Swin-Unet (github.com/HuCaoFighting/Swin-Unet) and Swin (microsoft/Swin-Transformer) weights."""
+"""Names of Swin-Unet (github.com/HuCaoFighting/Swin-Unet) and Swin (microsoft/Swin-Transformer), mapped to ours."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 _DERIVED = r"relative_position_index$|attn_mask$"  # buffers that follow from the architecture
 NOT_IN_IMAGENET = r"steps\.\d\.(project|norm|upsampler|fuse\.0)\.|norm_up\.|last\.|head\.|image_guide\."
-"""Our names that a classifier's weights do not cover."""
+"""Our names that a classifier's weights do not include."""
 _RENAMES = (
     (r"^patch_embed\.proj\.", "patches.0."),
     (r"^patch_embed\.norm\.", "patches.1."),
@@ -28,7 +28,7 @@ _UPSAMPLE = re.compile(r"^layers_up\.(\d)\.upsample\.(\w+)\.")
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Swin-Unet's names to ours; its linear layers are 1x1 convolutions here."""
+    """Map Swin-Unet's names to ours; its linear layers are 1x1 convolutions here."""
     expected = module.state_dict()
     adapted = {}
     for name, value in published.items():
@@ -44,7 +44,7 @@ def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tenso
 
 
 def adapt_imagenet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Swin's own names to the encoder and, mirrored, to the decoder, as published for Swin-Unet."""
+    """Map Swin's names to the encoder and, mirrored, to the decoder, as published for Swin-Unet."""
     mirrored = {name: value for name, value in published.items() if not name.startswith("head.")}
     for name, value in published.items():
         stage = re.match(r"^layers\.([012])\.(blocks\..*)", name)
@@ -59,10 +59,10 @@ def _rename(name: str) -> str:
         name = f"steps.{int(upsample[1]) + 1}.{part}.{name[upsample.end() :]}"
     for pattern, replacement in _RENAMES:
         name = re.sub(pattern, replacement, name)
-    # the first published step up has no blocks; ours are numbered from the next one
+    # the first published upsampling step has no blocks; our numbering starts at the second
     return re.sub(r"^steps\.(\d)", lambda step: f"steps.{int(step[1]) - 1}", name)
 
 
 def _channels_before_pixels(weight: Tensor, scale: int) -> Tensor:
-    """Rows of an expanding layer from (pixels, channels) to (channels, pixels)."""
+    """Reorder the rows of an expanding layer from (pixels, channels) to (channels, pixels)."""
     return weight.unflatten(0, (scale**2, -1)).transpose(0, 1).flatten(0, 1)

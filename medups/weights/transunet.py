@@ -1,4 +1,4 @@
-"""Published TransUNet parameter names (github.com/Beckschen/TransUNet) to ours."""
+"""Published TransUNet parameter names (github.com/Beckschen/TransUNet), mapped to ours."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _UNIT_PARTS = {"downsample": "shortcut.0", "gn_proj": "shortcut.1"}
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Published names to ours; unknown names are kept unchanged, for the report."""
+    """Map published names to ours; unknown names are kept unchanged for the report."""
     return {_rename(name): value for name, value in published.items()}
 
 

@@ -1,4 +1,4 @@
-"""Google's ViT archives (R50+ViT-B_16.npz, ViT-B_16.npz) into TransUNet's encoder."""
+"""Google's ViT archives (R50+ViT-B_16.npz, ViT-B_16.npz), mapped to TransUNet's encoder."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NOT_IN_ARCHIVE = r"bridge\.|decoder\.|head\."
-"""Our names that a classifier's weights do not cover."""
-_STRIDE = 16  # image pixels from token to token
+"""Our names that a classifier's weights do not include."""
+_STRIDE = 16  # image pixels between tokens
 _BLOCK = re.compile(r"^Transformer/encoderblock_(\d+)/(.+)/(kernel|bias|scale)$")
 _PARTS = {
     "MultiHeadDotProductAttention_1/query": "attention.query",
@@ -35,13 +35,13 @@ _DROPPED = re.compile(r"^(head|pre_logits)/|^cls$")  # parts of the classifier
 
 
 def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """Google's names and layouts to ours."""
+    """Map Google's names and array layouts to ours."""
     adapted = {}
     for name, value in published.items():
         if _DROPPED.match(name):
             continue
         if name == "Transformer/posembed_input/pos_embedding":
-            adapted["transformer.positions"] = value[:, 1:]  # without the class token's
+            adapted["transformer.positions"] = value[:, 1:]  # without the class token
             continue
         renamed = _rename(name)
         adapted[renamed] = _reordered(value, renamed)
@@ -49,12 +49,12 @@ def adapt(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tenso
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
-    """Position embeddings [1, N, C] of a square grid to the module's, linearly with aligned corners, as published."""
+    """Resize position embeddings [1, N, C] of a square grid to the module's grid, linearly with aligned corners."""
     side = round(positions.shape[1] ** 0.5)
     if positions.ndim != 3 or side**2 != positions.shape[1]:
         raise ValueError(f"expected position embeddings [1, N, C] of a square grid, found {tuple(positions.shape)}")
     size = module.img_size
-    assert isinstance(size, tuple)  # TransUNet's
+    assert isinstance(size, tuple)  # the module is a TransUNet
     height, width = (n // _STRIDE for n in size)
     grid = positions.unflatten(1, (side, -1)).movedim(3, 1)
     return F.interpolate(grid, (height, width), mode="bilinear", align_corners=True).flatten(2).transpose(1, 2)
@@ -75,7 +75,7 @@ def _leaf(name: str) -> str:
 
 
 def _reordered(value: Tensor, name: str) -> Tensor:
-    """Google's arrays have input axes first, ours output axes first."""
+    """Reorder axes: Google's arrays have input axes first, ours output axes first."""
     if ".attention." in name and value.ndim == 3:
         value = value.flatten(0, 1) if name.endswith("out.weight") else value.flatten(1)
         return value.t()

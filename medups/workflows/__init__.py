@@ -1,1 +1,1 @@
-"""What each command does, callable from Python: no terminal, typed arguments and results. One file per command."""
+"""The commands as Python functions with typed arguments and results, without a terminal. One file per command."""

@@ -1,4 +1,4 @@
-"""The voxel classifier on the cases of a training run: what position and intensity alone achieve."""
+"""The voxel classifier on the cases of a training run: what intensity and position alone can achieve."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def baseline(settings: Settings, progress: Progress | None = None) -> Path:
     require_writable(folder)
     dataset = open_dataset(settings.data)
     if not dataset.test:
-        raise InputError("data.split.test: no test cases to segment; name some")
+        raise InputError("data.split.test: no test cases to segment; list at least one")
     jobs = [Job(case.image, folder / f"{case.name}.nii.gz") for case in dataset.test]
     run = set_up_run(settings, dataset, progress)
     check_jobs(run.model, progress.track(jobs, "checking scans", len(jobs)))

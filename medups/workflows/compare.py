@@ -11,15 +11,15 @@ from medups.io.files import read_json, user_path
 
 
 def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
-    """The summaries of evaluation folders by folder name, after a check that they are comparable.
+    """Return the summaries of evaluation folders by folder name, after checking that they are comparable.
 
     Raises:
-        InputError: a folder without summary.json, two of one name, or different protocols, cases or organs.
+        InputError: a missing summary.json, two folders with the same name, or different protocols, cases or organs.
     """
     paths = [user_path(folder) for folder in folders]
     summaries: dict[str, dict[str, Any]] = {path.name: read_json(path / "summary.json") for path in paths}
     if len(summaries) != len(paths):
-        raise InputError("compare: two folders have the same name, which identifies the rows; rename one")
+        raise InputError("compare: two folders have the same name, but rows are identified by name; rename one")
     first = next(iter(summaries.values()))
     for name, summary in summaries.items():
         for key, value, reference in (
@@ -28,5 +28,5 @@ def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
             ("organs", list(summary["organs"]), list(first["organs"])),
         ):
             if value != reference:
-                raise InputError(f"{name}: the {key} differs ({value} against {reference}); evaluate both alike")
+                raise InputError(f"{name}: the {key} differs ({value} vs. {reference}); evaluate both the same way")
     return summaries

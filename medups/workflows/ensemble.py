@@ -13,15 +13,15 @@ from medups.io.files import require_writable, user_path
 def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
     """Write a bundle that averages the class probabilities of ``bundles``.
 
-    Its split lists every case that a member trained or validated on as trained on; its test cases are those that all
-    members list for testing.
+    In its split, every case that a member trained or validated on is a training case; its test cases are those that
+    all members list for testing.
 
     Returns:
         The folder of the ensemble's bundle.
 
     Raises:
-        InputError: fewer than two bundles, a repeated one, one at the output, a damaged one, or bundles that differ in
-            labels, preprocessing, spacing or inferer.
+        InputError: fewer than two bundles, a repeated bundle, a bundle at the output, a damaged bundle, or bundles that
+            differ in labels, preprocessing, spacing or inferer.
     """
     folders, target = [user_path(folder) for folder in bundles], user_path(output)
     require_writable(target)
@@ -29,16 +29,16 @@ def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
     if len(set(resolved)) < max(2, len(resolved)):
         raise InputError(f"an ensemble needs at least two different bundles, got {', '.join(map(str, bundles))}")
     if target.resolve() in resolved:
-        raise InputError(f"{target}: is one of the members, which the ensemble would replace; choose another output")
+        raise InputError(f"{target}: is one of the members and would be overwritten; choose another output")
     models = [load_bundle(folder) for folder in folders]
     first = models[0].definition
     for folder, model in zip(folders, models, strict=True):
         for section in ("preprocessing", "inferer"):
             if model.definition[section] != first[section]:
-                raise InputError(f"{folder}: its {section} differs from that of {folders[0]}; train members alike")
+                raise InputError(f"{folder}: {section} differs from {folders[0]}; use members with the same {section}")
         for key in ("labels", "orientation", "spacing"):
             if model.definition["medups"][key] != first["medups"][key]:
-                raise InputError(f"{folder}: its {key} differs from that of {folders[0]}; train members alike")
+                raise InputError(f"{folder}: {key} differs from {folders[0]}; use members with the same {key}")
     seen = {name for model in models for part in ("train", "val") for name in model.split[part]}
     test = [name for name in models[0].split["test"] if all(name in model.split["test"] for model in models)]
     split = {"train": sorted(seen), "val": [], "test": [name for name in test if name not in seen]}

@@ -1,4 +1,4 @@
-"""Scoring masks against labels, with files and pictures. Starts without torch and MONAI."""
+"""Score masks against labels and write files and pictures. Does not import torch or MONAI."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from medups.report.tables import write_results
 
 @dataclass(frozen=True)
 class EvaluationResult:
-    """Scores, and what was left out of them.
+    """Scores, and what they exclude.
 
     Args:
         evaluation: all scores; ``evaluation.summary()`` and ``evaluation.to_frame()`` view them.
         not_compared: organs that only one side names.
         unused_labels: labels without a prediction.
-        folder: where files were written, if anywhere.
+        folder: where files were written, or None.
     """
 
     evaluation: Evaluation
@@ -47,10 +47,10 @@ def evaluate(
     """Score predicted masks against labels.
 
     Args:
-        pred, label: a mask or a folder of masks; files pair by name.
+        pred, label: a mask or a folder of masks; files are paired by name.
         image: the scans, for the pictures.
         pred_labels, label_labels: label sets of the masks; by default the table beside each mask.
-        organs: a label set, or names separated by commas; by default all organs that both sides name.
+        organs: a label set, or comma-separated names; by default all organs that both sides name.
         protocol: ``physical`` or ``synapse``; see :func:`medups.metrics.evaluate_case`.
         output: folder for report.html, summary.json, cases.csv and overlays; None writes nothing.
 

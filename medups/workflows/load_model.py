@@ -22,7 +22,7 @@ class Prediction:
     """A segmented image.
 
     Args:
-        mask: ids, uint8, of the same kind and on the same grid as the image.
+        mask: uint8 ids, of the same type and on the same grid as the image.
         organs: names by id; 0 is background.
     """
 
@@ -39,7 +39,7 @@ class SegmentationModel:
 
     @property
     def organs(self) -> Mapping[int, str]:
-        """The names of the organs that it segments, by id."""
+        """Names of the segmented organs, by id."""
         return self.model.labels.organs
 
     def predict(self, image: Any, spacing: Sequence[float] | None = None) -> Prediction:
@@ -48,13 +48,13 @@ class SegmentationModel:
         Args:
             image: a NumPy array or torch tensor [S, P, L] in Hounsfield units, with axes toward head, back and the
                 patient's left; a 3-D nibabel or SimpleITK image; or a MONAI MetaTensor with or without a channel axis.
-            spacing: millimeters along the axes of an array or plain tensor; needed by 3-D models only.
+            spacing: millimeters along the axes of an array or plain tensor; required by 3-D models only.
 
         Returns:
-            The mask, of the same kind and on the same grid as ``image``, and organ names.
+            The mask, of the same type and on the same grid as ``image``, and organ names.
 
         Raises:
-            InputError: another kind of image, values that are not finite or all the same, or a spacing that is missing.
+            InputError: an unsupported type of image, non-finite or constant values, or a missing spacing.
         """
         volume, restore = as_volume(image, self.model.orientation, spacing)
         scan = checked_scan(volume)

@@ -1,4 +1,4 @@
-"""Scans in, masks out, each on its scan's own grid."""
+"""Segment scans and write each mask on the grid of its scan."""
 
 from __future__ import annotations
 
@@ -43,16 +43,16 @@ def predict(
     Args:
         model: a bundle folder.
         source: a scan or a folder of scans.
-        output: a .nii or .nii.gz file for one scan, else a folder that gets ``<scan>.nii.gz``.
+        output: a .nii or .nii.gz file for one scan, otherwise a folder for files ``<scan>.nii.gz``.
         cases: names, or ``train``, ``val`` or ``test`` for the bundle's split; None for all scans.
         skip_existing: keep existing masks.
-        device: a GPU if there is one by default.
+        device: by default a GPU if there is one.
 
     Returns:
-        The masks, existing ones included.
+        The paths of the masks, including existing ones.
 
     Raises:
-        InputError: a bundle, scan, name or output that cannot be used, before anything is written.
+        InputError: an invalid bundle, scan, name or output, before anything is written.
     """
     progress = progress or SilentProgress()
     chosen = available_device(device)
@@ -71,14 +71,14 @@ def predict(
 
 
 def list_jobs(source: Path, output: Path, cases: Sequence[str] | None = None) -> list[Job]:
-    """The masks to write. Nothing is written yet.
+    """List the masks to write, without writing them.
 
     Args:
         source, output: see :func:`predict`.
         cases: only scans of these names, as in a data split; None for all.
 
     Raises:
-        InputError: no scans, a name that is not among them, or an output that cannot be written.
+        InputError: no scans, an unknown name, or an output that cannot be written.
     """
     if cases is None:
         scans = find_scans(source)
@@ -87,7 +87,7 @@ def list_jobs(source: Path, output: Path, cases: Sequence[str] | None = None) ->
         unknown = [name for name in cases if name not in by_key]
         if unknown:
             raise InputError(
-                f"{source}: no scans of the cases {', '.join(unknown)}; the folder has {', '.join(by_key)}"
+                f"{source}: no scans for the cases {', '.join(unknown)}; the folder has {', '.join(by_key)}"
             )
         scans = [by_key[name] for name in cases]
     if is_nifti(output):
@@ -98,7 +98,7 @@ def list_jobs(source: Path, output: Path, cases: Sequence[str] | None = None) ->
             raise InputError(f"{output}: is a folder; pass a file name")
         jobs = [Job(scans[0], output)]
     elif is_other_format(output):
-        raise InputError(f"{output}: masks are written as .nii or .nii.gz; pass such a name, or a folder")
+        raise InputError(f"{output}: masks are written as .nii or .nii.gz; pass such a file name, or a folder")
     else:
         require_writable(output)
         jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
@@ -108,12 +108,12 @@ def list_jobs(source: Path, output: Path, cases: Sequence[str] | None = None) ->
         raise InputError(f"{source}: several scans would be written to {', '.join(sorted(repeated))}; rename them")
     for job in jobs:
         if job.mask.resolve() == job.scan.resolve():
-            raise InputError(f"{job.scan}: the mask would replace the scan; choose another output")
+            raise InputError(f"{job.scan}: the mask would overwrite the scan; choose another output")
     return jobs
 
 
 def check_jobs(model: Model, jobs: Iterable[Job]) -> None:
-    """Read every scan once before any work. Raises InputError that lists all scans that ``model`` cannot segment."""
+    """Read every scan before segmenting any. Raises InputError that lists all scans that ``model`` cannot segment."""
     problems = []
     for job in jobs:
         try:
@@ -131,7 +131,7 @@ def predict_scan(model: Model, job: Job, device: torch.device | str = "cpu", pro
 
 
 def available_device(device: torch.device | str | None) -> torch.device:
-    """``device``, or a GPU if there is one. Raises InputError if it is not available."""
+    """``device``, or by default a GPU if there is one. Raises InputError if it is not available."""
     if device is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
@@ -150,12 +150,12 @@ def _names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list
     else:
         names = list(cases)
     if not names:
-        raise InputError(f"--cases {cases}: {model} lists no such cases; name some, or omit it for all scans")
+        raise InputError(f"--cases {cases}: {model} lists no such cases; pass case names, or omit it for all scans")
     return names
 
 
 class Predictor:
-    """What ``python -m monai.bundle run`` calls: ``Predictor(bundle)(input, output)``."""
+    """Entry point of ``python -m monai.bundle run``: ``Predictor(bundle)(input, output)``."""
 
     def __init__(self, bundle: str, device: str = "cpu") -> None:
         self.bundle, self.device = bundle, device

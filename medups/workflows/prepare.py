@@ -1,4 +1,4 @@
-"""Checking a dataset before anyone trains on it, and filling the cache."""
+"""Check a dataset before training, and fill the cache."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class PrepareResult:
 
 
 def prepare(settings: Settings, output: str | Path, progress: Progress | None = None) -> PrepareResult:
-    """Survey every case and report every problem in one pass; if there is none, write statistics, a picture of each
-    case, and the cache.
+    """Survey every case and report every problem in one pass; if there are none, write statistics, a picture of
+    each case, and the cache.
 
     Raises:
-        InputError: problems, which the log lists; nothing is written then.
+        InputError: the dataset has problems, which the log lists; nothing is written.
     """
     progress = progress or SilentProgress()
     folder = user_path(output)
@@ -45,10 +45,10 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
     dataset, target = open_dataset(settings.data, problems), label_set(settings.label_set)
     dataset.require_organs(target)
     transforms = transforms_of(settings)
-    parts = {name: part for part, names in dataset.names.items() for name in names}
+    part_by_case = {name: part for part, names in dataset.names.items() for name in names}
     cases = [*dataset.train, *dataset.val, *dataset.test]
     trained = [*dataset.train, *dataset.val]
-    facts, pictures = _survey(dataset, target, parts, settings.display_window, bool(problems), progress)
+    facts, pictures = _survey(dataset, target, part_by_case, settings.display_window, bool(problems), progress)
     problems += [problem for case in facts for problem in case.problems] + list(repeated(facts))
     doubts = [f"{case.name}: {doubt}" for case in facts for doubt in case.doubts]
     for message in [*problems, *remap(facts, dataset.labels), *doubts, *dataset.notes]:
@@ -59,19 +59,19 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
     cached = list(progress.track(stored, "writing the cache", len(trained)))
     source_of(settings, transforms, cached[: len(dataset.train)], progress)
     write_overlays(folder, pictures)
-    write_cases(folder / "cases.csv", facts, parts)
+    write_cases(folder / "cases.csv", facts, part_by_case)
     return PrepareResult(facts, folder)
 
 
 def _survey(
     dataset: Dataset,
     target: LabelSet,
-    parts: Mapping[str, str],
+    part_by_case: Mapping[str, str],
     window: list[float],
     has_problems: bool,
     progress: Progress,
 ) -> tuple[list[CaseFacts], dict[str, bytes]]:
-    """Facts of every case, and pictures as long as no problem is known."""
+    """Facts about every case, and pictures until the first problem."""
     cases = [*dataset.train, *dataset.val, *dataset.test]
     facts: list[CaseFacts] = []
     pictures: dict[str, bytes] = {}
@@ -81,7 +81,7 @@ def _survey(
         has_problems = has_problems or bool(survey.facts.problems)
         if survey.image is not None and not has_problems:
             name = survey.facts.name
-            title = f"case {name}, {parts[name]}"
+            title = f"case {name}, {part_by_case[name]}"
             pictures[name] = _picture(survey, survey.image, target.organs, title, (window[0], window[1]))
     return facts, pictures
 

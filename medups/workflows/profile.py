@@ -1,4 +1,4 @@
-"""The bottleneck of a recipe on this machine: preparing samples, or the network's steps."""
+"""The bottleneck of a recipe on this machine: data preparation or the network."""
 
 from __future__ import annotations
 
@@ -23,10 +23,11 @@ _STEPS = 8
 
 
 def profile(settings: Settings, progress: Progress | None = None) -> dict[str, float]:
-    """Samples per second of the configured run; nothing but the cache is written.
+    """Measure samples per second of the configured run; only the cache is written.
 
     Returns:
-        ``data``: of the data workers alone. ``network``: of the network on one batch, repeated. ``training``: of both.
+        Rates by name: ``data`` of the data workers alone, ``network`` of the network on one repeated batch, and
+        ``training`` of both.
     """
     progress = progress or SilentProgress()
     training = settings.training
@@ -35,34 +36,37 @@ def profile(settings: Settings, progress: Progress | None = None) -> dict[str, f
     run = set_up_run(settings, open_dataset(settings.data), progress)
     plan = plan_of(training, len(run.source))
     workers = max(1, plan.workers)
-    ahead, steps = 2 * workers, max(_STEPS, 4 * workers)  # this many batches are ready when the clock starts
-    length = (ahead + steps + 1) * plan.batch_size
+    steps = max(_STEPS, 4 * workers)
+    prefetched = 2 * workers  # batches that are ready when timing starts
+    length = (prefetched + steps + 1) * plan.batch_size
     stream = SampleStream(run.source, run.transform, run.task, settings.seed, length)
     loss = objective(run.loss)
     network, optimizer = fabric.setup(run.model.network.train(), run.optimizer)
 
     def loader() -> Generator[Batch, None, None]:
-        parts, size = range(length // plan.batch_size * plan.accumulate), plan.batch_size // plan.accumulate
-        sampler = BatchShareSampler(parts, size, 1, fabric.global_rank, fabric.world_size)
+        passes, size = range(length // plan.batch_size * plan.accumulate), plan.batch_size // plan.accumulate
+        sampler = BatchShareSampler(passes, size, 1, fabric.global_rank, fabric.world_size)
         return batches(fabric, stream, sampler, plan.workers)
 
-    def step(take: Callable[[], Batch]) -> None:
+    def step(next_batch: Callable[[], Batch]) -> None:
         optimizer.zero_grad(set_to_none=True)
         for _ in range(plan.accumulate):
-            batch = take()
+            batch = next_batch()
             fabric.backward(loss(network(run.task.network_input(batch)), run.task.target(batch)) / plan.accumulate)
         optimizer.step()
         if fabric.device.type == "cuda":
             torch.cuda.synchronize(fabric.device)
 
     stopwatch = _Stopwatch(plan, progress)
-    alone, together = loader(), loader()
-    rates = {"data": stopwatch.rate(lambda: [next(alone) for _ in range(plan.accumulate)], "data alone", ahead, steps)}
-    batch = next(alone)
-    alone.close()
+    data, training_data = loader(), loader()
+    rates = {
+        "data": stopwatch.rate(lambda: [next(data) for _ in range(plan.accumulate)], "data alone", prefetched, steps)
+    }
+    batch = next(data)
+    data.close()
     rates["network"] = stopwatch.rate(lambda: step(lambda: batch), "network alone", 1, _STEPS)
-    # the workers of this loader start now, so that batches prepared earlier do not count
-    rates["training"] = stopwatch.rate(lambda: step(lambda: next(together)), "both", 1, max(_STEPS, 2 * workers))
+    # the workers of this loader start only now, so no prefetched batches count
+    rates["training"] = stopwatch.rate(lambda: step(lambda: next(training_data)), "both", 1, max(_STEPS, 2 * workers))
     return rates
 
 
@@ -75,7 +79,7 @@ class _Stopwatch:
         """Samples per second of ``work``, which processes one batch."""
         for _ in range(warm_up):
             work()
-        began = time.perf_counter()
+        start = time.perf_counter()
         for _ in self.progress.track(range(count), title, count):
             work()
-        return count * self.plan.batch_size / (time.perf_counter() - began)
+        return count * self.plan.batch_size / (time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""A training run whose settings were checked and whose cases were read: what training, baseline and profile share."""
+"""Set up a run from checked settings: code shared by training, baseline and profile."""
 
 from __future__ import annotations
 
@@ -83,14 +83,14 @@ def set_up_run(settings: Settings, dataset: Dataset, progress: Progress) -> Run:
 def transforms_of(settings: Settings) -> Transforms:
     """The transforms that the settings describe."""
     sampling = settings.network.sampling
-    further = [*settings.network.sample_transforms, *settings.training.augmentation[sampling]]
-    return sample_transforms(settings.preprocessing, further, sampling)
+    additional = [*settings.network.sample_transforms, *settings.training.augmentation[sampling]]
+    return sample_transforms(settings.preprocessing, additional, sampling)
 
 
 def source_of(
     settings: Settings, transforms: Transforms, cases: Sequence[CachedCase], progress: Progress
 ) -> SampleSource:
-    """The slices or patches that the settings ask for."""
+    """The slices or patches that the settings select."""
     network = settings.network
     if network.sampling == "patches":
         return open_patches(cases, network.inferer["roi_size"], network.patches_per_case)
@@ -98,7 +98,7 @@ def source_of(
 
 
 def network_spec(module: Mapping[str, Any], upsampler: UpsamplerSettings) -> Mapping[str, Any]:
-    """The network as configured; one that takes no upsampler is swapped, unless the choice is ``native``."""
+    """The network as configured; a network that takes no upsampler has its own swapped, unless ``native`` is chosen."""
     if upsampler.name is None or "upsampler" in module:
         return module
     target = "medups.networks.with_upsampler"
@@ -109,7 +109,7 @@ def plan_of(training: TrainingSettings, samples_per_epoch: int) -> Plan:
     """The plan with ``epochs`` converted to steps."""
     steps = training.steps
     if steps is None:
-        assert training.epochs is not None  # checked with the settings
+        assert training.epochs is not None  # guaranteed by the settings checks
         steps = training.epochs * max(1, samples_per_epoch // training.batch_size)
     return Plan(
         steps=steps,

@@ -1,4 +1,4 @@
-"""From settings to a trained bundle."""
+"""Train a network from settings and write its bundle."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class TrainResult:
 
     Args:
         bundle: the folder of the trained model.
-        step: of the weights in the bundle.
+        step: training step of the weights in the bundle.
         score: mean validation Dice of those weights, None without validation cases.
     """
 
@@ -57,10 +57,10 @@ class TrainResult:
 
 
 def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
-    """Train what ``settings`` describe.
+    """Train the network that ``settings`` describe.
 
-    The run folder ``settings.output`` gets ``bundle/``, ``checkpoints/``, ``log.txt``, ``config.json`` and TensorBoard
-    events. An interrupted run is resumed; a finished one stays as it is.
+    The run folder ``settings.output`` receives ``bundle/``, ``checkpoints/``, ``log.txt``, ``config.json`` and
+    TensorBoard events. An interrupted run is resumed; a finished run is left unchanged.
 
     Raises:
         InputError: invalid settings or data, before the run folder is created.
@@ -120,7 +120,7 @@ def _fit(
     devices = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
     log.log(f"{name}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {devices}")
     if not run.val:
-        log.log("no validation cases: the last weights are kept; fold=0 to 4 holds out a fifth of the cases")
+        log.log("no validation cases, so the last weights are used; fold=0 to 4 holds out a fifth of the cases")
     hooks = _hooks(fabric, run, log, progress.steps(plan.steps, done))
     trainer = _trainer(fabric, run, plan, identity, hooks, output_folder(run.settings))
     if fabric.is_global_zero:
@@ -152,7 +152,7 @@ def _trainer(fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], 
 
 
 def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
-    began = time.perf_counter()
+    start = time.perf_counter()
     latest: dict[str, float] = {}
     validator = Validator(
         run.task, fabric, run.val, _predictor(run, fabric), lambda *picture: _log_picture(run, log, *picture)
@@ -170,7 +170,7 @@ def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
         mean = float(np.mean(list(scores.values()))) if scores else 0.0
         log.scalars("val", {"dice": mean, **{f"dice_{organ}": value for organ, value in scores.items()}}, step)
         organs = ", ".join(f"{organ} {value:.3f}" for organ, value in scores.items())
-        log.log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - began:.0f} s")
+        log.log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - start:.0f} s")
         return mean
 
     return Hooks(validate=validate, scalars=scalars, progress=show_step, log=log.log)
@@ -198,16 +198,16 @@ def _log_picture(run: Run, log: RunLog, case: CachedCase, pred: Any, label: Any,
 
 
 def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """What must not change when a run is resumed: everything except paths and devices."""
+    """The values that must not change when a run is resumed: all except paths and devices."""
     values = plain(settings)
     identity = {key: values[key] for key in ("name", "network", "upsampler", "preprocessing", "seed")}
     identity["training"] = {key: value for key, value in values["training"].items() if key not in _MAY_CHANGE}
     labels = {str(number): organ for number, organ in dataset.labels.organs.items()}
     identity["data"] = {"format": settings.data.format, "labels": labels}
     identity["organs"] = {str(number): organ for number, organ in label_set(settings.label_set).organs.items()}
-    identity["cases"] = {part: list(dataset.names[part]) for part in ("train", "val")}  # in order, which sampling uses
+    identity["cases"] = {part: list(dataset.names[part]) for part in ("train", "val")}  # sampling depends on the order
     path = settings.weights.path
-    try:  # the content of the file, wherever it is
+    try:  # the content of the file, not its path
         checksum = path and file_sha256(user_path(path)).hex()
     except OSError as error:
         raise InputError(f"weights.path: {path}: cannot be read ({error.strerror})") from error

@@ -1,4 +1,4 @@
-"""What each network costs with each upsampler: parameters, multiply-adds, memory and time of a prediction.
+"""Measure the cost of each network with each upsampler: parameters, multiply-adds, memory and time of a prediction.
 
     python scripts/bench/decoders.py --output decoders-cpu.json
     python scripts/bench/decoders.py --device cuda --output decoders-gpu.json
@@ -35,7 +35,7 @@ def _basic_unet(upsampler: str) -> nn.Module:
     return net if upsampler == "native" else with_upsampler(net, upsampler)
 
 
-# what it upsamples by as published or by default, how it is built, its input
+# upsampler as published or by default, builder, input shape
 NETWORKS: dict[str, tuple[str, Callable[[str], nn.Module], tuple[int, ...]]] = {
     "TransUNet R50-ViT-B/16": ("bilinear", lambda up: TransUNet(224, 1, _CLASSES, up), (1, 1, 224, 224)),
     "Swin-Unet tiny": ("patch_expand", lambda up: SwinUNet(224, 1, _CLASSES, up), (1, 1, 224, 224)),
@@ -49,12 +49,12 @@ def _predict(net: nn.Module, image: torch.Tensor) -> None:
 
 
 def measure(name: str, device: str, repeats: int) -> Iterator[dict[str, Any]]:
-    own, build, shape = NETWORKS[name]
+    native, build, shape = NETWORKS[name]
     image = torch.zeros(shape, device=device)
     records: list[dict[str, Any]] = []
     works: dict[str, Callable[[], None]] = {}
     give_back_freed_memory()
-    for upsampler in (own, *list_upsamplers()):
+    for upsampler in (native, *list_upsamplers()):
         net = build(upsampler).to(device).eval()
         work = works[upsampler] = partial(_predict, net, image)
         work()
@@ -71,9 +71,9 @@ def measure(name: str, device: str, repeats: int) -> Iterator[dict[str, Any]]:
     keep_freed_memory()
     taken = take_turns(works, device, repeats)
     for record in records:
-        own_times = taken[record["upsampler"]]
-        against = [one / base for one, base in zip(own_times, taken[own], strict=True)]
-        yield record | {"seconds": median(own_times), "against": median(against)}
+        times = taken[record["upsampler"]]
+        against = [seconds / base for seconds, base in zip(times, taken[native], strict=True)]
+        yield record | {"seconds": median(times), "against": median(against)}
 
 
 def main() -> None:

@@ -1,4 +1,4 @@
-"""What this machine is and how fast it can be: the floor that timings are held against."""
+"""Describe this machine and measure its peak speed, the lower bound for timings."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ _SQUARE = {"cpu": 2048, "cuda": 8192}
 
 @dataclass(frozen=True)
 class Machine:
-    """Bandwidth in bytes and peak in multiply-adds a second, both measured, and what was measured with what.
+    """Measured bandwidth in bytes and peak in multiply-adds per second, with the hardware and software versions.
 
-    ``peaks`` are by dtype; that of float32 is TensorFloat32's on a GPU, as convolutions there use it by default.
+    ``peaks`` is keyed by dtype; float32 on a GPU is measured with TensorFloat32, the default of convolutions there.
     """
 
     device: str
@@ -47,7 +47,7 @@ class Machine:
         )
 
     def floor(self, moved: float, multiply_adds: float, dtype: str = "float32") -> float:
-        """Seconds that ``moved`` bytes and so many multiply-adds take at least, done at the same time."""
+        """Minimum seconds to move ``moved`` bytes and, at the same time, compute ``multiply_adds``."""
         return max(moved / self.bandwidth, multiply_adds / self.peaks[dtype])
 
     def as_dict(self) -> dict[str, Any]:
@@ -55,7 +55,7 @@ class Machine:
 
 
 def timed(work: Callable[[], object], device: str) -> float:
-    """Seconds of one call, the device's queue included."""
+    """Seconds of one call, including the work in the device's queue."""
     if device == "cuda":
         torch.cuda.synchronize()
     began = time.perf_counter()
@@ -66,7 +66,7 @@ def timed(work: Callable[[], object], device: str) -> float:
 
 
 def take_turns(works: Mapping[str, Callable[[], object]], device: str, repeats: int) -> dict[str, list[float]]:
-    """Seconds of each work, one after another, again and again; a first turn warms up."""
+    """Time the works in turns, ``repeats`` times each, after a warm-up turn."""
     taken: dict[str, list[float]] = {name: [] for name in works}
     for turn in range(-1, repeats):
         for name, work in works.items():
@@ -87,11 +87,11 @@ def _peak(device: str, dtype: torch.dtype) -> float:
     n = _SQUARE[device]
     a, b = torch.randn(2, n, n, device=device).to(dtype)
     out = torch.empty_like(a)
-    usual, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
+    previous, torch.backends.cuda.matmul.allow_tf32 = torch.backends.cuda.matmul.allow_tf32, True
     try:
         return float(n) ** 3 / min(timed(lambda: torch.mm(a, b, out=out), device) for _ in range(7))
     finally:
-        torch.backends.cuda.matmul.allow_tf32 = usual
+        torch.backends.cuda.matmul.allow_tf32 = previous
 
 
 def _processor() -> str:
@@ -103,6 +103,6 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    where = Path(__file__).parent
-    done = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=where, capture_output=True, text=True)
-    return done.stdout.strip() or "unknown"
+    folder = Path(__file__).parent
+    process = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=folder, capture_output=True, text=True)
+    return process.stdout.strip() or "unknown"

@@ -1,4 +1,4 @@
-"""The most memory that a piece of work holds beyond what was there before."""
+"""Peak memory of a piece of work, beyond the memory in use before it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 
 
 def peak_bytes(work: Callable[[], object], device: str) -> int | None:
-    """On a GPU torch's own count; on Linux the process's high-water mark; None where neither can be had."""
+    """Peak reported by torch on a GPU, else the process's high-water mark on Linux; None if neither is available."""
     gc.collect()
     if device == "cuda":
         torch.cuda.synchronize()
@@ -34,17 +34,17 @@ def peak_bytes(work: Callable[[], object], device: str) -> int | None:
 
 
 def give_back_freed_memory() -> None:
-    """Have the C library hand back what is freed at once, so that growth shows; before anything is allocated."""
+    """Make the C library return freed memory immediately, so that growth is visible; call before allocating."""
     _set_mmap_threshold(2**16)
 
 
 def keep_freed_memory() -> None:
-    """Let it keep freed blocks again, as it does by itself in any long run: for timing."""
+    """Let the C library keep freed blocks again, as it does in any long run; call before timing."""
     _set_mmap_threshold(2**25)
 
 
 def _set_mmap_threshold(size: int) -> None:
-    with suppress(OSError, AttributeError):  # no such library: peak_bytes knows of no other measure either
+    with suppress(OSError, AttributeError):  # no such library; peak_bytes has no other measure either
         ctypes.CDLL("libc.so.6").mallopt(_MMAP_THRESHOLD, size)
 
 

@@ -1,9 +1,9 @@
-"""What a guided decoder adds to a training step of the full TransUNet at 224 x 224.
+"""Measure what a guided decoder adds to a training step of the full TransUNet at 224 x 224.
 
     python scripts/bench/networks.py --output networks-cpu.json
     python scripts/bench/networks.py --device cuda --batch 24 --output networks-gpu.json
 
-Bilinear (published), ReSFU in the three steps that have a skip, and ReSFU in all four take turns.
+The decoders take turns: bilinear (published), ReSFU and FreqFusion in the three steps with a skip, ReSFU in all four.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def main() -> None:
     taken = take_turns(steps, options.device, options.repeats)
     records = []
     for name, seconds in taken.items():
-        against = [one / base for one, base in zip(seconds, taken["bilinear"], strict=True)]
+        against = [elapsed / base for elapsed, base in zip(seconds, taken["bilinear"], strict=True)]
         records.append({"decoder": name, "step": quantiles(seconds, n=4), "against_bilinear": quantiles(against, n=4)})
     machine = Machine.measure(options.device).as_dict()
     options.output.write_text(json.dumps({"machine": machine, "batch": options.batch, "networks": records}, indent=1))

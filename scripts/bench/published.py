@@ -1,7 +1,7 @@
-"""Published modules from a checkout of their own code, as rivals of ours with the same weights.
+"""Published modules from a checkout of their own code, compared with ours on the same weights.
 
-Nothing of that code is here; the user says where it lies. What cannot be imported on this machine is reported
-and left out.
+This project contains none of that code; the user passes its folder. Modules that cannot be imported on this machine are
+reported and skipped.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from torch import Tensor, nn
 from medups.upsamplers import Upsampled, create_upsampler
 from medups.weights import load_published
 
-_AGREE = 1e-3  # of the greatest value, in float32
+_TOLERANCE = 1e-3  # relative to the maximum, in float32
 
 
 @dataclass(frozen=True)
 class Published:
-    """Where a published class lies, how it is made and called, and which options make ours the same."""
+    """File of a published class, how to build and call it, and the options that make ours equivalent."""
 
     method: str
     file: str
@@ -62,21 +62,21 @@ class Rival(nn.Module):
 
 
 def rivals(folder: Path, channels: int, ratio: int, x: Tensor, guide: Tensor) -> Iterator[tuple[str, Rival, nn.Module]]:
-    """Name, the published module, and ours with its weights, for all that is found below ``folder``.
+    """Name, published module, and ours with its weights, for every published file below ``folder``.
 
     Raises:
-        ValueError: outputs that do not agree.
+        ValueError: If the outputs differ.
     """
     for published in _PUBLISHED:
         for path in sorted(folder.rglob(published.file), key=lambda path: len(path.parts))[:1]:
             torch.manual_seed(0)
             try:
-                theirs = published.make(_import(path), channels, ratio).to(x.device, x.dtype)
-                rival = Rival(theirs, published.call)
+                module = published.make(_import(path), channels, ratio).to(x.device, x.dtype)
+                rival = Rival(module, published.call)
                 with torch.no_grad():
-                    found = rival(x, guide)
-            except Exception as error:  # whatever code of others raises here only means that it is left out
-                print(f"{path} is left out: {type(error).__name__}: {error}")
+                    result = rival(x, guide)
+            except Exception as error:  # any error in third-party code only skips the module
+                print(f"skipped {path}: {type(error).__name__}: {error}")
                 continue
             ours = create_upsampler(
                 published.method,
@@ -86,13 +86,13 @@ def rivals(folder: Path, channels: int, ratio: int, x: Tensor, guide: Tensor) ->
                 scale_factor=ratio,
                 **published.options,
             ).to(x.device, x.dtype)
-            load_published(ours, theirs.state_dict(), layout=published.method)
+            load_published(ours, module.state_dict(), layout=published.method)
             with torch.no_grad():
                 expected = ours(x, guide)
-            for one, other in zip(found, expected, strict=True):
-                apart = float((one - other).abs().max() / other.abs().max())
-                if apart > _AGREE:
-                    raise ValueError(f"{path}: outputs differ from ours by {apart:.1e} of the greatest value")
+            for output, reference in zip(result, expected, strict=True):
+                difference = float((output - reference).abs().max() / reference.abs().max())
+                if difference > _TOLERANCE:
+                    raise ValueError(f"{path}: outputs differ from ours by {difference:.1e} of the maximum")
             yield published.method, rival, ours
 
 

@@ -6,7 +6,7 @@
     python scripts/bench/upsamplers.py --settings decoder --against CHECKOUT --output rivals.json
     python scripts/docs/benchmark_page.py cpu.json gpu.json                 # the page and its picture
 
-All methods of a setting take turns, seven times at least, so that a noisy machine treats them alike. A 3x3
+All methods of a setting take turns, at least seven times, so that machine noise affects them equally. A 3x3
 convolution 64 -> 64 at 224 x 224 runs among them as a yardstick. ``--against`` adds the published modules found below
 a folder, after a check that they and ours give the same numbers with the same weights.
 """
@@ -31,12 +31,12 @@ from torch import Tensor, nn
 
 from medups.ops import reassemble
 from medups.ops.backend import Backend, use_backend
-from medups.ops.reassemble import TapMode
+from medups.ops.reassembly import TapMode
 from medups.report.cost import multiply_adds
 from medups.upsamplers import Upsampled, create_upsampler, list_upsamplers
 
 _LEAST_REPEATS = 7
-_KERNEL = 3  # of the operators alone
+_KERNEL = 3  # of the standalone operators
 OPERATORS: dict[str, TapMode] = {"reassemble, nearest": "nearest", "reassemble, linear": "linear"}
 _TRAINING_PASSES = 3  # forward, gradients of inputs, gradients of weights
 
@@ -69,7 +69,7 @@ SETTINGS = {
 
 
 class Reassembly(nn.Module):
-    """The operator alone: softmax of the logits that come as guide, then the sums."""
+    """The standalone operator: softmax of the logits passed as guide, then weighted sums."""
 
     def __init__(self, taps: TapMode, kernel_size: int) -> None:
         super().__init__()
@@ -82,7 +82,7 @@ class Reassembly(nn.Module):
 
 
 class Convolution(nn.Module):
-    """The yardstick: 64 -> 64 channels, 3x3, at 224 x 224, whatever the setting."""
+    """The yardstick: 64 -> 64 channels, 3x3, at 224 x 224, in every setting."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class Convolution(nn.Module):
 
 @dataclass
 class Case:
-    """One module with its inputs, ready to be run again and again."""
+    """One module with its inputs, ready for repeated runs."""
 
     name: str
     module: nn.Module
@@ -124,8 +124,8 @@ def cases(
 ) -> Iterator[Case]:
     x, guide = setting.inputs(device, dtype)
     if against is not None and setting.dims == 2:
-        for name, theirs, ours in rivals(against, setting.channels, setting.ratio, x, guide):
-            yield Case(f"{name} as published", theirs, x, guide)
+        for name, rival, ours in rivals(against, setting.channels, setting.ratio, x, guide):
+            yield Case(f"{name} as published", rival, x, guide)
             yield Case(f"{name} with its options", ours, x, guide)
     for name in methods:
         torch.manual_seed(0)
@@ -156,7 +156,7 @@ def works_of(name: str, methods: list[str], device: str, dtype: torch.dtype, aga
 
 
 def peaks_of(works: Iterator[Work], device: str) -> Iterator[int | None]:
-    """The most memory of each pass, the second time it runs."""
+    """Peak memory of each pass on its second run."""
     for case, kind, work in works:
         print(f"memory: {case.name}, {kind}", flush=True)
         work()
@@ -173,10 +173,10 @@ def measure(
     repeats: int,
     against: Path | None,
 ) -> Iterator[dict[str, Any]]:
-    """One record a method and pass."""
+    """One record per method and pass."""
     works = list(works_of(name, methods, device, dtype, against))
     for _, _, work in works:
-        work()  # what only a first run does
+        work()  # warm-up
     seconds: list[list[float]] = [[] for _ in works]
     for turn in range(repeats):
         for number, (_, _, work) in enumerate(works):
@@ -196,7 +196,7 @@ def measure(
 
 
 def import_seconds() -> float:
-    """What importing the upsamplers takes after torch: the least of three new processes."""
+    """Seconds to import the upsamplers after torch, the minimum over three new processes."""
     code = "import time, torch; t = time.perf_counter(); import medups.upsamplers; print(time.perf_counter() - t)"
     command = [sys.executable, "-c", code]
     return min(float(subprocess.run(command, capture_output=True, check=True).stdout) for _ in range(3))
@@ -209,7 +209,7 @@ def main() -> None:
     parser.add_argument("--settings", nargs="+", default=list(SETTINGS), choices=list(SETTINGS))
     parser.add_argument("--dtypes", nargs="+", default=["float32"], choices=["float32", "float16", "bfloat16"])
     parser.add_argument("--device", default="cpu", choices=["cpu", "cuda"])
-    parser.add_argument("--backend", choices=get_args(Backend), help="of the operators; the fastest by default")
+    parser.add_argument("--backend", choices=get_args(Backend), help="backend of the operators (default: the fastest)")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--repeats", type=int, default=_LEAST_REPEATS)
     parser.add_argument("--against", type=Path, metavar="CHECKOUT")
@@ -220,24 +220,24 @@ def main() -> None:
     give_back_freed_memory()
     torch.set_num_threads(options.threads)
     runs = [(name, getattr(torch, dtype)) for name in options.settings for dtype in options.dtypes]
-    what = options.methods, options.device
+    selection = options.methods, options.device
     with use_backend(options.backend):
         peaks = []
         for name, dtype in runs:
             print(f"{name} {str(dtype).removeprefix('torch.')}", flush=True)
-            peaks.append(list(peaks_of(works_of(name, *what, dtype, options.against), options.device)))
+            peaks.append(list(peaks_of(works_of(name, *selection, dtype, options.against), options.device)))
         keep_freed_memory()
         machine = Machine.measure(options.device, options.dtypes)
         records = [
             record
-            for (name, dtype), most in zip(runs, peaks, strict=True)
-            for record in measure(name, machine, most, *what, dtype, options.repeats, options.against)
+            for (name, dtype), pass_peaks in zip(runs, peaks, strict=True)
+            for record in measure(name, machine, pass_peaks, *selection, dtype, options.repeats, options.against)
         ]
-    found = {
+    results = {
         "machine": machine.as_dict(), "backend": options.backend or "fastest", "import_seconds": import_seconds(),
         "records": records,
     }  # fmt: skip
-    options.output.write_text(json.dumps(found, indent=1))
+    options.output.write_text(json.dumps(results, indent=1))
     print(options.output)
 
 

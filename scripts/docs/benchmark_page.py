@@ -1,4 +1,4 @@
-"""Draw docs/benchmarks.md's tables and picture from what scripts/bench/upsamplers.py measured.
+"""Write the tables and the picture of docs/benchmarks.md from the results of scripts/bench.
 
 python scripts/docs/benchmark_page.py cpu.json [gpu.json ...]
 """
@@ -28,7 +28,7 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
         peaks = ", ".join(f"{peak / 1e9:.0f} in {dtype}" for dtype, peak in machine["peaks"].items())
         yield (
             f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}, Python {machine['python']}; "
-            f"{machine['bandwidth'] / 1e9:.1f} GB/s copied, G multiply-adds/s in a matrix product: {peaks}.\n"
+            f"copy bandwidth {machine['bandwidth'] / 1e9:.1f} GB/s; matrix product, G multiply-adds/s: {peaks}.\n"
         )
         if "import_seconds" in run:
             yield f"Importing `medups.upsamplers` takes {run['import_seconds']:.2f} s after torch.\n"
@@ -51,7 +51,7 @@ def tables(runs: list[dict[str, Any]]) -> Iterator[str]:
 
 
 def _table(records: list[Record]) -> Iterator[str]:
-    yield "| method | pass | median ms (quartiles) | times the convolution | times the floor | peak MB | times held |"
+    yield "| method | pass | median ms (quartiles) | times the convolution | times the floor | peak MB | peak / data |"
     yield "|---|---|--:|--:|--:|--:|--:|"
     yardstick = {record["pass"]: record["median"] for record in records if record["method"] == "convolution"}
     for record in records:
@@ -79,8 +79,8 @@ def _network_table(run: dict[str, Any]) -> Iterator[str]:
 
 
 def _decoder_table(run: dict[str, Any]) -> Iterator[str]:
-    yield "**A prediction of each network with each upsampler: one image at 224 x 224, one volume at 96^3**\n"
-    yield "| network | upsampler | parameters, M | multiply-adds, G | peak MB | median s | times its own |"
+    yield "**Inference of each network with each upsampler: one image at 224 x 224 or one volume at 96^3**\n"
+    yield "| network | upsampler | parameters, M | multiply-adds, G | peak MB | median s | relative to original |"
     yield "|---|---|--:|--:|--:|--:|--:|"
     for record in run["decoders"]:
         peak = "" if record["peak_bytes"] is None else f"{record['peak_bytes'] / 1e6:.0f}"
@@ -91,8 +91,8 @@ def _decoder_table(run: dict[str, Any]) -> Iterator[str]:
 
 
 def _data_table(run: dict[str, Any]) -> Iterator[str]:
-    yield "**Training samples that one data worker makes, 224 x 224 of 512 x 512 slices and 96^2 x 32 patches**\n"
-    yield "| samples from | a second (quartiles) | times the published way |"
+    yield "**Training samples of one data worker: 224 x 224 from 512 x 512 slices, and 96^2 x 32 patches**\n"
+    yield "| source | samples per second (quartiles) | relative to published |"
     yield "|---|--:|--:|"
     base = run["data"][0]["per_second"][1]
     for record in run["data"]:
@@ -100,14 +100,14 @@ def _data_table(run: dict[str, Any]) -> Iterator[str]:
         against = f"{median / base:.1f}" if "slices" in record["samples"] else ""
         yield f"| {record['samples']} | {median:.1f} ({low:.1f} to {high:.1f}) | {against} |"
     yield (
-        f"\nOver {run['turns']} turns of the cache's slices and patches memory grew by "
-        f"{run['grown_bytes'] / 2**20:.1f} MiB; the cache, ready slices included, takes {run['stored_share']:.2f} of "
-        "the volumes' bytes."
+        f"\nOver {run['turns']} rounds of cached slices and patches, memory grew by "
+        f"{run['grown_bytes'] / 2**20:.1f} MiB. The cache, including prepared slices, takes "
+        f"{run['stored_share']:.2f} of the volumes' bytes."
     )
 
 
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
-    """Time against output elements: a slope of one is linear cost."""
+    """Plot time against output elements; a slope of one means linear cost."""
     figure, axes = plt.subplots(1, len(runs), figsize=(7 * len(runs), 5), squeeze=False)
     for axis, run in zip(axes[0], runs, strict=True):
         axis.set_prop_cycle(color=matplotlib.colormaps["tab20"](range(20)))

@@ -11,9 +11,9 @@ from medups.report.cost import multiply_adds
 from medups.upsamplers import create_upsampler, list_upsamplers
 
 CHANNELS = 256
-# SegFormer-B1's head at 512 x 512: stages 1/32, 1/16 and 1/8 brought to 1/4 by steps of 2; [input size, how often]
+# SegFormer-B1's head at 512 x 512: stages 1/32, 1/16 and 1/8 enlarged to 1/4 in steps of 2; (input size, count)
 SEGFORMER_STEPS = ((16, 1), (32, 2), (64, 3))
-# what each method adds to SegFormer-B1: parameters and multiply-adds, from the table in the README of SAPA's authors
+# parameters and multiply-adds that each method adds to SegFormer-B1, from the README of SAPA's authors
 # (github.com/tiny-smart/sapa, of arXiv 2209.12866)
 PUBLISHED = {
     "transposed_conv": "3.5 M, 34.4 G",
@@ -46,7 +46,7 @@ def cost_table() -> Iterator[str]:
             pixels = (2 * size) ** dims
             cells.append(f"{sum(p.numel() for p in module.parameters()):,}")
             cells.append(f"{multiply_adds(module, *_pair(dims, size)) / pixels:,.0f}")
-        steps = sum(times * multiply_adds(_make(name), *_pair(2, size)) for size, times in SEGFORMER_STEPS)
+        steps = sum(count * multiply_adds(_make(name), *_pair(2, size)) for size, count in SEGFORMER_STEPS)
         weights = 6 * sum(p.numel() for p in _make(name).parameters())
         cells.append(f"{weights / 1e6:.2f} M, {steps / 1e9:.2f} G")
         yield f"| `{name}` | " + " | ".join(cells) + f" | {PUBLISHED.get(name, '')} |"

@@ -1,4 +1,4 @@
-"""Write the table of docs/networks.md anew: what a swap finds in each segmentation network of MONAI.
+"""Rebuild the table of docs/networks.md: what a swap finds in each MONAI segmentation network.
 
 python scripts/docs/network_page.py
 """
@@ -42,16 +42,16 @@ NETWORKS: dict[str, Make] = {
     "VISTA3D": lambda d: nets.vista3d132(),
     "VNet": lambda d: nets.VNet(d),
 }
-_ONE_FORM = {"DAF3D": 3, "HoVerNet": 2, "QuickNAT": 2, "VISTA3D": 3}
+_ONLY_DIMS = {"DAF3D": 3, "HoVerNet": 2, "QuickNAT": 2, "VISTA3D": 3}
 GUIDED, UNGUIDED = "resfu", "carafe"
 
 
 def swap_table() -> Iterator[str]:
-    yield "| network | 2-D | 3-D | steps that are kept, and why |"
+    yield "| network | 2-D | 3-D | why steps are kept |"
     yield "|---|---|---|---|"
     for name, make in NETWORKS.items():
         kept: dict[str, None] = {}
-        cells = [_cell(make, dims, kept) if _ONE_FORM.get(name, dims) == dims else "" for dims in (2, 3)]
+        cells = [_cell(make, dims, kept) if _ONLY_DIMS.get(name, dims) == dims else "" for dims in (2, 3)]
         yield f"| {name} | {' | '.join(cells)} | {'; '.join(kept)} |"
 
 
@@ -61,13 +61,13 @@ def _cell(make: Make, dims: int, kept: dict[str, None]) -> str:
     except OptionalImportError:
         return "needs torchvision, not built"
     guided, unguided = _steps(net, GUIDED), _steps(net, UNGUIDED)
-    found = guided or unguided
-    if found is None:
-        kept["it upsamples in its own code, by layers that do not tell their channels, or not at all"] = None
+    report = guided or unguided
+    if report is None:
+        kept["it upsamples in its own code, by layers with unknown channels, or not at all"] = None
         return "untouched"
-    kept.update(dict.fromkeys(one.why for one in found.kept))
-    steps = len(found.swapped) + len(found.kept)
-    return f"{'guided' if guided else 'unguided'}, {len(found.swapped)} of {steps}"
+    kept.update(dict.fromkeys(step.why for step in report.kept))
+    steps = len(report.swapped) + len(report.kept)
+    return f"{'guided' if guided else 'unguided'}, {len(report.swapped)} of {steps}"
 
 
 def _steps(net: nn.Module, upsampler: str) -> SwapReport | None:

@@ -1,4 +1,4 @@
-"""Sections of a page that a script writes: what stands between ``<!-- name -->`` and ``<!-- /name -->``."""
+"""Generated sections of a page: the text between ``<!-- name -->`` and ``<!-- /name -->``."""
 
 from __future__ import annotations
 

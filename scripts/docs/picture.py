@@ -1,4 +1,4 @@
-"""One picture of all upsamplers: organs of a real scan and a step edge, enlarged four times."""
+"""One picture of all upsamplers: organs of a real scan and a step edge, enlarged by a factor of four."""
 
 from __future__ import annotations
 
@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medups.data.canonical import Grid
 from medups.data.labels import label_set
-from medups.data.readers import on_grid_of, read_labels, read_scan
+from medups.data.volumes import Grid
+from medups.data.volumes.grid import on_grid_of
+from medups.data.volumes.read import read_labels, read_scan
 from medups.upsamplers import create_upsampler, list_upsamplers
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 RATIO, CROP, GUIDE = 4, 96, 8
-SIZE = 64  # of the step
+SIZE = 64  # of the step image
 STEPS, BATCH = 200, 4
 COLUMNS = 8
 ORGANS = ("liver", "left_kidney", "spleen", "stomach", "aorta", "pancreas", "right_kidney", "gallbladder")
@@ -60,24 +61,24 @@ def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
     slice_, truth = image[shown][window], masks[:, shown][:, *window]
     edge = _edge(SIZE / 2 - 1.5, 0.3)
     _column(columns[0], "scan and step", slice_, edge[0, 0], edge[0, 0])
-    _column(columns[1], "wanted", _colour(truth), edge[0, 0], edge[0, 0])
+    _column(columns[1], "wanted", _color(truth), edge[0, 0], edge[0, 0])
     for column, name in zip(columns[2:], names, strict=False):
         print(f"fitting {name}", flush=True)
         net = Enlarge(name)
         _fit(net, image[1::2], masks[:, 1::2])
         net.eval()
         with torch.no_grad():
-            whole = torch.from_numpy(masks[:, shown].copy())[None]
-            found = net(_shrink(whole), torch.from_numpy(image[shown].copy())[None, None])[0].numpy()
+            maps = torch.from_numpy(masks[:, shown].copy())[None]
+            enlarged = net(_shrink(maps), torch.from_numpy(image[shown].copy())[None, None])[0].numpy()
             step = net(_shrink(edge.expand(1, len(ORGANS), -1, -1)), edge)[0, 0]
-        _column(column, name, _colour(found[:, *window]), step, edge[0, 0])
+        _column(column, name, _color(enlarged[:, *window]), step, edge[0, 0])
     figure.tight_layout(pad=0.3, h_pad=1)
     target.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(target, dpi=80)
 
 
 def _volumes(scan: Path, label: Path, labels: str) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
-    """The scan [S, H, W] in 0 to 1 and the organs [K, S, H, W], cut to whole multiples of the ratio."""
+    """The scan [S, H, W] in 0 to 1 and the organs [K, S, H, W], cropped to multiples of the ratio."""
     source = label_set(labels)
     volume = read_scan(scan)
     ids = on_grid_of(read_labels(label, source), volume)
@@ -108,29 +109,29 @@ def _shrink(maps: Tensor) -> Tensor:
 
 
 def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
-    """Bring organ maps and steps back from a quarter of their size, where there is something to learn."""
+    """Train the net to restore organ maps and steps from a quarter of their size, if its upsampler has parameters."""
     if not list(net.upsampler.parameters()):
         return
     rng = np.random.default_rng(0)
     optimizer = torch.optim.Adam(net.parameters(), 3e-3)
-    full = np.flatnonzero(masks.sum((0, 2, 3)))
+    occupied = np.flatnonzero(masks.sum((0, 2, 3)))
     for step in range(STEPS):
         if step % 2:
             images = torch.cat([_edge(rng.uniform(0.2, 0.8) * SIZE, rng.uniform(-1, 1)) for _ in range(BATCH)])
-            wanted = images.expand(-1, len(ORGANS), -1, -1)
+            targets = images.expand(-1, len(ORGANS), -1, -1)
         else:
-            images, wanted = (torch.stack(maps) for maps in zip(*_crops(rng, full, image, masks), strict=True))
-        loss = F.mse_loss(net(_shrink(wanted), images), wanted)
+            images, targets = (torch.stack(maps) for maps in zip(*_crops(rng, occupied, image, masks), strict=True))
+        loss = F.mse_loss(net(_shrink(targets), images), targets)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
 
 
 def _crops(
-    rng: np.random.Generator, full: NDArray[np.int64], image: NDArray[np.float32], masks: NDArray[np.float32]
+    rng: np.random.Generator, occupied: NDArray[np.int64], image: NDArray[np.float32], masks: NDArray[np.float32]
 ) -> Iterator[tuple[Tensor, Tensor]]:
     for _ in range(BATCH):
-        row = rng.choice(full)
+        row = rng.choice(occupied)
         spots = np.argwhere(masks[:, row].max(0))
         corner = spots[rng.integers(len(spots))] - CROP // 2
         y, x = (int(min(max(0, c), n - CROP)) for c, n in zip(corner, image.shape[1:], strict=True))
@@ -138,8 +139,8 @@ def _crops(
         yield torch.from_numpy(image[row][window].copy())[None], torch.from_numpy(masks[:, row][:, *window].copy())
 
 
-def _colour(organs: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Soft organ maps as a mix of colours."""
+def _color(organs: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Soft organ maps as a mix of colors."""
     palette = matplotlib.colormaps["tab10"](np.arange(len(ORGANS)))[:, :3]
     return np.einsum("khw,kc->hwc", organs, palette).clip(0, 1).astype(np.float32)
 

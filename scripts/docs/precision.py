@@ -1,4 +1,4 @@
-"""How far each upsampler is from itself in float64, in the types that networks run in."""
+"""Error of each upsampler against float64, in the types that networks use."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ TYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.b
 
 
 def precision_table(device: str = "cpu") -> Iterator[str]:
-    """Greatest error over greatest value, of the output and of the gradient of x, inputs rounded alike."""
+    """Maximum error over maximum value, of the output and of the gradient of x, for identically rounded inputs."""
     yield "| method | " + " | ".join(f"{name} output | gradient" for name in TYPES) + " | bfloat16 autocast output |"
     yield "|---|" + "--:|" * (2 * len(TYPES) + 1)
     for name in list_upsamplers():
         torch.manual_seed(0)
         module = create_upsampler(name, spatial_dims=2, in_channels=CHANNELS, guide_channels=CHANNELS).double()
-        for parameter in module.parameters():  # away from inits under which kernels are all alike
+        for parameter in module.parameters():  # avoids initial values that make all kernels equal
             nn.init.normal_(parameter, std=0.1)
         x = torch.randn(2, CHANNELS, SIZE, SIZE, dtype=torch.float64)
         guide = torch.randn(2, CHANNELS, 2 * SIZE, 2 * SIZE, dtype=torch.float64)
@@ -29,9 +29,9 @@ def precision_table(device: str = "cpu") -> Iterator[str]:
         for dtype in TYPES.values():
             low = copy.deepcopy(module).to(device, dtype)
             inputs = x.to(device, dtype), guide.to(device, dtype)
-            found = _run(low, *inputs)
+            computed = _run(low, *inputs)
             exact = _run(copy.deepcopy(low).double(), *(value.double() for value in inputs))
-            cells += [_relative(a, b) for a, b in zip(found, exact, strict=True)]
+            cells += [_relative(a, b) for a, b in zip(computed, exact, strict=True)]
         with torch.autocast(device, torch.bfloat16), torch.no_grad():
             mixed = copy.deepcopy(module).to(device, torch.float32)(x.to(device).float(), guide.to(device).float()).x
         cells.append(_relative(mixed, module(x, guide).x))
@@ -47,6 +47,6 @@ def _run(module: nn.Module, x: Tensor, guide: Tensor) -> tuple[Tensor, Tensor]:
     return out.x.detach(), x.grad
 
 
-def _relative(found: Tensor, exact: Tensor) -> float:
-    found, exact = found.detach().cpu().double(), exact.detach().cpu()
-    return float((found - exact).abs().max() / exact.abs().max())
+def _relative(computed: Tensor, exact: Tensor) -> float:
+    computed, exact = computed.detach().cpu().double(), exact.detach().cpu()
+    return float((computed - exact).abs().max() / exact.abs().max())

@@ -1,8 +1,8 @@
-"""Write the tables of docs/results.md anew, from evaluation folders named <upsampler>-<seed>.
+"""Rebuild the tables of docs/results.md from evaluation folders named <upsampler>-<seed>.
 
 python scripts/docs/results_page.py runs/results/evaluation
 
-Intervals are 95 % bootstraps over cases, each the mean of its organs and of the seeds; a difference pairs the cases.
+Intervals are 95% bootstrap intervals over cases, each averaged over its organs and seeds; differences pair the cases.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ Scores = dict[str, dict[str, NDArray[np.float64]]]  # upsampler -> measure -> [s
 
 
 def read(folder: Path) -> tuple[Scores, list[str]]:
-    """Dice and HD95 by case, means over the organs that have one."""
-    found: dict[str, dict[str, list[list[float]]]] = {}
+    """Dice and HD95 by case, averaged over the organs that have a value."""
+    values: dict[str, dict[str, list[list[float]]]] = {}
     names: list[str] = []
     for run in sorted(path for path in folder.iterdir() if (path / "cases.csv").is_file()):
         upsampler = run.name.rsplit("-", 1)[0]
@@ -32,13 +32,13 @@ def read(folder: Path) -> tuple[Scores, list[str]]:
         names = sorted({row["case"] for row in rows})
         for measure in ("dice", "hd95"):
             by_case = [[float(row[measure]) for row in rows if row["case"] == name and row[measure]] for name in names]
-            found.setdefault(upsampler, {}).setdefault(measure, []).append([float(np.mean(one)) for one in by_case])
-    scores = {up: {measure: np.array(value) for measure, value in of.items()} for up, of in found.items()}
+            values.setdefault(upsampler, {}).setdefault(measure, []).append([float(np.mean(case)) for case in by_case])
+    scores = {up: {measure: np.array(value) for measure, value in of.items()} for up, of in values.items()}
     return scores, names
 
 
 def interval(cases: NDArray[np.float64]) -> tuple[float, float]:
-    """Of the mean of ``cases`` [cases], by drawing them again and again."""
+    """Bootstrap interval of the mean of ``cases`` [cases]."""
     drawn = np.random.default_rng(0).integers(len(cases), size=(_DRAWS, len(cases)))
     low, high = np.percentile(cases[drawn].mean(1), (2.5, 97.5))
     return float(low), float(high)
@@ -50,10 +50,10 @@ def table(scores: Scores) -> Iterator[str]:
     for upsampler in sorted(scores, key=lambda name: (name != BASELINE, name)):
         cells = []
         for measure, digits in (("dice", 3), ("hd95", 2)):
-            own, base = scores[upsampler][measure], scores[BASELINE][measure]
-            seeds = ", ".join(f"{value:.{digits}f}" for value in own.mean(1))
-            difference = "" if upsampler == BASELINE else _with_interval((own.mean(0) - base.mean(0)), digits, sign="+")
-            cells += [_with_interval(own.mean(0), digits), seeds, difference]
+            score, base = scores[upsampler][measure], scores[BASELINE][measure]
+            seeds = ", ".join(f"{value:.{digits}f}" for value in score.mean(1))
+            difference = "" if upsampler == BASELINE else _with_interval(score.mean(0) - base.mean(0), digits, sign="+")
+            cells += [_with_interval(score.mean(0), digits), seeds, difference]
         yield f"| `{upsampler}` | {' | '.join(cells)} |"
 
 

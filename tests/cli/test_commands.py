@@ -1,4 +1,4 @@
-"""The commands as a person types them: what they write, what they say, and their exit codes."""
+"""The commands end to end: their files, messages and exit codes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def test_baseline_writes_masks_of_the_test_cases(run, tmp_path):
     assert not (tmp_path / "none").exists()
 
 
-def test_words_behind_an_option(phantoms, tmp_path, capsys):
+def test_arguments_after_an_option(phantoms, tmp_path, capsys):
     recipe = [*TINY, f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}"]
     assert medups("train", recipe[0], "--profile", *recipe[1:], "seed=-1") == 2
     assert "seed must be" in capsys.readouterr().err

@@ -65,12 +65,12 @@ def test_bad_predictions(run, phantoms, tmp_path, capsys):
         assert not (tmp_path / "out").exists()
     good = ["--pred", mask, "--label", mask, "--label-labels", "btcv13", "--output", tmp_path / "out"]
     assert medups("evaluate", *good) == 2
-    assert "name the label set of the file with --pred-labels" in capsys.readouterr().err
+    assert "pass its label set with --pred-labels" in capsys.readouterr().err
     assert medups("evaluate", *good, "--pred-labels", "btcv13", "--organs", "livr") == 2
     assert "did you mean 'liver'" in capsys.readouterr().err
-    own = tmp_path / "own.yaml"
-    own.write_text("organs: {1: Liver, 2: cyst}")
-    assert medups("evaluate", *good, "--pred-labels", own) == 2
+    custom = tmp_path / "custom.yaml"
+    custom.write_text("organs: {1: Liver, 2: cyst}")
+    assert medups("evaluate", *good, "--pred-labels", custom) == 2
     assert "no organ is in both label sets, Liver, cyst against spleen" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
     (tmp_path / "file").write_text("")
@@ -79,8 +79,8 @@ def test_bad_predictions(run, phantoms, tmp_path, capsys):
     assert "cannot write there" in capsys.readouterr().err
 
 
-def test_organs_that_are_not_in_all_masks(phantoms, tmp_path, capsys):
-    """A name that is spelt otherwise in one table would take an organ out of the mean without a word."""
+def test_organs_missing_from_some_masks(phantoms, tmp_path, capsys):
+    """A different spelling in one table would silently drop an organ from the mean."""
     labels = ["--label", phantoms / "label", "--label-labels", "btcv13"]
     for name, liver in (("0001", "liver"), ("0002", "Liver")):
         mask = tmp_path / "masks" / f"label{name}.nii.gz"

@@ -1,4 +1,4 @@
-"""``medups predict``: what it writes, what it refuses."""
+"""``medups predict``: its output and the input that it refuses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from medups.data.volumes.nifti import write_nifti
 from tests.cli.commands import medups
 
 
-def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path, capsys):
+def test_predict_accepts_a_split_and_a_single_file(run, phantoms, tmp_path, capsys):
     folder, _ = run
     model = ["--model", folder / "bundle"]
     assert medups("predict", *model, "--input", phantoms / "img", "--cases", "test", "--output", tmp_path / "t") == 0
@@ -30,25 +30,25 @@ def test_predict_takes_a_split_and_one_file(run, phantoms, tmp_path, capsys):
         assert medups("predict", *model, *wrong) == 2
         assert "masks are written as .nii or .nii.gz" in capsys.readouterr().err
     assert medups("predict", *model, *wrong[:-1], tmp_path / "one.nii", "--device", "meta") == 2
-    one = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / "one.nii"]
-    assert medups("predict", *model, *one) == 0
+    single = ["--input", phantoms / "img" / "img0001.nii.gz", "--output", tmp_path / "one.nii"]
+    assert medups("predict", *model, *single) == 0
     assert nib.load(tmp_path / "one.nii").get_data_dtype() == np.uint8
 
 
-def test_a_mask_never_takes_its_scans_place(run, phantoms, tmp_path, capsys):
+def test_a_mask_never_replaces_its_scan(run, phantoms, tmp_path, capsys):
     folder, _ = run
     scan = tmp_path / "img0001.nii.gz"
     shutil.copy(phantoms / "img" / "img0001.nii.gz", scan)
     before = scan.read_bytes()
     for output in (scan, tmp_path):
         assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", output) == 2
-        assert "the mask would replace the scan" in capsys.readouterr().err
+        assert "the mask would overwrite the scan" in capsys.readouterr().err
     assert scan.read_bytes() == before
     assert list(tmp_path.iterdir()) == [scan]
 
 
 def damaged(folder, phantoms):
-    """Scans that nobody should trust, by name."""
+    """Write invalid scans, named after their defects; return the folder."""
     folder.mkdir()
     good = (phantoms / "img" / "img0001.nii.gz").read_bytes()
     flipped = bytearray(good)
@@ -86,7 +86,7 @@ def test_bad_scans(run, phantoms, tmp_path, capsys, name):
     assert not (tmp_path / "out").exists()
 
 
-def test_one_bad_scan_of_a_folder_stops_before_any_work(run, phantoms, tmp_path, capsys):
+def test_one_bad_scan_stops_the_command_before_any_prediction(run, phantoms, tmp_path, capsys):
     folder, _ = run
     shutil.copytree(phantoms / "img", tmp_path / "in")
     for number in (2, 3):
@@ -110,8 +110,8 @@ def test_a_bundle_without_weights(run, phantoms, tmp_path, capsys):
     assert "without weights" in capsys.readouterr().err
 
 
-def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys, monkeypatch):
-    """A disk that fills up while the mask is written."""
+def test_a_failure_at_run_time_gives_exit_code_1(run, phantoms, tmp_path, capsys, monkeypatch):
+    """The disk fills up while the mask is written."""
     folder, _ = run
 
     def full(_):
@@ -125,7 +125,7 @@ def test_a_failure_while_working_is_exit_code_1(run, phantoms, tmp_path, capsys,
     monkeypatch.undo()
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 0
     before = {path: path.read_bytes() for path in out.iterdir()}
-    labels_file(out / "img0001.nii.gz").write_text('{"1": "another"}')  # of another model
+    labels_file(out / "img0001.nii.gz").write_text('{"1": "another"}')  # the table of another model
     before[labels_file(out / "img0001.nii.gz")] = b'{"1": "another"}'
     monkeypatch.setattr("medups.io.files.os.fsync", full)
     assert medups("predict", "--model", folder / "bundle", "--input", scan, "--output", out) == 1

@@ -1,4 +1,4 @@
-"""``medups prepare``: everything that is wrong with a dataset at once, its statistics, its cache."""
+"""``medups prepare``: all problems of a dataset in one pass, its statistics and its cache."""
 
 from __future__ import annotations
 
@@ -54,11 +54,11 @@ def test_a_good_dataset(dataset, tmp_path, capsys):
     ]
     assert imread(tmp_path / "out" / "overlays" / "0001.png").std() > 0.1
     entries = Counter(path.name[:4] for path in (tmp_path / "cache").iterdir())
-    assert entries == {"0001": 2, "0002": 2, "0003": 1}  # slices are made ready of the cases that are trained on
+    assert entries == {"0001": 2, "0002": 2, "0003": 1}  # slices are prepared for training cases only
     assert "4 cases" in capsys.readouterr().out
 
 
-def test_all_problems_at_once(dataset, tmp_path, capsys):
+def test_all_problems_are_reported_in_one_pass(dataset, tmp_path, capsys):
     change(dataset / "label" / "label0001.nii.gz", lambda data, affine: (np.where(data == 6, 90, data), affine))
     change(dataset / "label" / "label0002.nii.gz", lambda data, affine: (data[:-1], affine))
     (dataset / "img" / "img0003.nii.gz").write_bytes((dataset / "img" / "img0003.nii.gz").read_bytes()[:-9])
@@ -76,8 +76,8 @@ def test_all_problems_at_once(dataset, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_files_that_do_not_pair_up_hide_nothing_else(dataset, tmp_path, capsys):
-    """Ids that no shipped set has: the table to be filled in is written out."""
+def test_unpaired_files_do_not_hide_other_problems(dataset, tmp_path, capsys):
+    """For ids that are in no shipped set, the message contains a table to complete."""
     (dataset / "label" / "label0003.nii.gz").unlink()
     change(dataset / "label" / "label0001.nii.gz", lambda data, affine: (np.where(data == 6, 250, data), affine))
     assert prepare(dataset, tmp_path) == 2
@@ -92,7 +92,7 @@ def test_files_that_do_not_pair_up_hide_nothing_else(dataset, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_a_case_without_a_mask_has_its_picture(phantoms, tmp_path):
+def test_a_case_without_a_mask_has_an_overlay(phantoms, tmp_path):
     root = tmp_path / "list"
     root.mkdir()
     entries = [{"image": str(phantoms / f"img/img000{n}.nii.gz"), "label": str(phantoms / f"label/label000{n}.nii.gz")}
@@ -104,19 +104,19 @@ def test_a_case_without_a_mask_has_its_picture(phantoms, tmp_path):
     assert main(["prepare", *recipe, "--output", str(tmp_path / "out")]) == 0
     pictures = {path.stem: imread(path) for path in (tmp_path / "out" / "overlays").iterdir()}
     assert sorted(pictures) == ["0001", "0002", "0003"]
-    coloured = {name: np.ptp(picture[..., :3], -1).max() > 0.3 for name, picture in pictures.items()}
-    assert coloured == {"0001": True, "0002": True, "0003": False}
+    colored = {name: np.ptp(picture[..., :3], -1).max() > 0.3 for name, picture in pictures.items()}
+    assert colored == {"0001": True, "0002": True, "0003": False}
     assert pictures["0003"][..., 0].std() > 0.1
 
 
-def test_the_same_scan_twice(dataset, tmp_path, capsys):
+def test_duplicate_scans(dataset, tmp_path, capsys):
     shutil.copy(dataset / "img" / "img0001.nii.gz", dataset / "img" / "img0004.nii.gz")
     shutil.copy(dataset / "label" / "label0001.nii.gz", dataset / "label" / "label0004.nii.gz")
     assert prepare(dataset, tmp_path) == 2
     assert "cases 0001, 0004 hold the same scan" in capsys.readouterr().out
 
 
-def test_left_and_right_exchanged(dataset, tmp_path, capsys):
+def test_swapped_left_and_right(dataset, tmp_path, capsys):
     change(dataset / "img" / "img0001.nii.gz", lambda data, affine: (data[::-1], affine))
     change(dataset / "label" / "label0001.nii.gz", lambda data, affine: (data[::-1], affine))
     assert prepare(dataset, tmp_path) == 0

@@ -1,4 +1,4 @@
-"""The main job on real CT: train on one patient, segment both, evaluate."""
+"""The complete workflow on real CT: train on one patient, segment both, evaluate."""
 
 from __future__ import annotations
 
@@ -35,8 +35,8 @@ def test_real_patients(real_data, tmp_path, capsys):
     series, mask_b = reader.Execute(), sitk.ReadImage(str(tmp_path / "b.nii.gz"))
     assert mask_b.GetSize() == series.GetSize()
     for index in [(0, 0, 0), (511, 0, 19), (100, 300, 7)]:
-        there, here = (v.TransformIndexToPhysicalPoint(index) for v in (series, mask_b))
-        np.testing.assert_allclose(here, there, atol=1e-2)
+        expected, computed = (v.TransformIndexToPhysicalPoint(index) for v in (series, mask_b))
+        np.testing.assert_allclose(computed, expected, atol=1e-2)
 
     scores = {}
     for name, label, labels in (("a", a / "labels_v1.nii.gz", "v1"), ("b", b / "labels_v2.nii.gz", "v2")):
@@ -45,11 +45,11 @@ def test_real_patients(real_data, tmp_path, capsys):
         options = ["--label-labels", f"totalsegmentator_{labels}", "--output", str(tmp_path / f"eval-{name}")]
         assert main(["evaluate", *arguments, *options]) == 0
         scores[name] = json.loads((tmp_path / f"eval-{name}" / "summary.json").read_text())
-    # a minute of training on one patient finds that patient's liver; a network fed flipped slices would not
+    # a minute of training finds the liver of the training patient; with flipped slices it would not
     assert scores["a"]["organs"]["liver"]["dice"] > 0.6
     counted = {organ: row["n"] for organ, row in scores["b"]["organs"].items()}
     truth = np.asanyarray(nib.load(b / "labels_v2.nii.gz").dataobj)
     labels = label_set("totalsegmentator_v2")
     assert counted == {organ: int((truth == labels.id_of(organ)).any()) for organ in counted}
-    assert 0 in counted.values()  # of what this stack of slices does not reach there is no score
+    assert 0 in counted.values()  # organs outside this stack of slices have no score
     assert (tmp_path / "eval-b" / "overlays" / "b.png").is_file()

@@ -46,14 +46,14 @@ def test_the_same_seed_trains_the_same_weights(run, tmp_path):
     assert all(torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_a_finished_run_says_so(run, capsys):
+def test_a_finished_run_is_reported(run, capsys):
     _, recipe = run
     assert medups("train", *recipe) == 0
     assert "this run finished after 6 steps" in capsys.readouterr().out
 
 
 def test_training_starts_from_published_weights(run, tmp_path, capsys):
-    """Published names in, a report with checksum out; what does not fit is refused before the folder is made."""
+    """Published names are loaded and reported with a checksum; a mismatch is refused before the folder is created."""
     _, recipe = run
     published = {"module.segmentation_head.0.bias": torch.full((9,), 7.0)}
     path = tmp_path / "published.pth"
@@ -73,19 +73,19 @@ def test_training_starts_from_published_weights(run, tmp_path, capsys):
 def test_swin_unet_trains(run, tmp_path):
     _, recipe = run
     swin = ["network=swin_unet", "network.module.variant=test", "network.size=64", f"output={tmp_path / 'run'}"]
-    assert medups("train", *[one for one in recipe if not one.startswith("network")], *swin) == 0
+    assert medups("train", *[item for item in recipe if not item.startswith("network")], *swin) == 0
     assert (tmp_path / "run" / "bundle" / "models" / "model.pt").is_file()
 
 
-def test_another_configuration_does_not_resume(run, capsys):
+def test_a_different_configuration_does_not_resume(run, capsys):
     _, recipe = run
     assert medups("train", *recipe, "training.optimizer.lr=0.5") == 2
     error = capsys.readouterr().err
     assert "training.optimizer.lr: was 0.003, now 0.5" in error
 
 
-def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
-    """Options without parameters of a swapped network's upsampler, files that came or went, other weights to start."""
+def test_changes_that_prevent_resuming(phantoms, tmp_path, capsys):
+    """Other upsampler options in a swapped network, other initial weights, reordered cases and removed files."""
     for kind, goal in (("img", "images"), ("label", "labels")):
         (tmp_path / "data" / goal).mkdir(parents=True)
         for path in (phantoms / kind).iterdir():
@@ -99,12 +99,12 @@ def test_what_resuming_would_mix_up(phantoms, tmp_path, capsys):
     assert medups("train", *recipe) == 0
     weights = tmp_path / "weights.pt"
     torch.save({"a": torch.zeros(1)}, weights)
-    for change, found in (
+    for change, message in (
         (["upsampler.options.radius=4"], "upsampler.options.radius: was 8, now 4"),
         ([f"weights.path={weights}"], "weights.path: was None, now "),
     ):
         assert medups("train", *recipe, *change) == 2
-        assert found in capsys.readouterr().err
+        assert message in capsys.readouterr().err
     assert medups("train", *recipe, "data.split.train=['0001','0003','0002','0004']") == 2
     assert "cases.train: the same cases in another order" in capsys.readouterr().err
     for kind in ("images", "labels"):
@@ -172,7 +172,7 @@ def test_a_monai_3d_network_trains_and_predicts(phantoms, tmp_path):
         (["weights.path=/nowhere.npz"], "weights.path: /nowhere.npz: cannot be read"),
     ],
 )
-def test_wrong_training_settings(phantoms, tmp_path, capsys, overrides, message):
+def test_invalid_training_settings(phantoms, tmp_path, capsys, overrides, message):
     recipe = [*TINY, f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", f"output={tmp_path / 'run'}"]
     if overrides[0] == "network=unet_3d":
         recipe = [item for item in recipe if not item.startswith(("network", "upsampler"))]
@@ -183,7 +183,7 @@ def test_wrong_training_settings(phantoms, tmp_path, capsys, overrides, message)
     assert not (tmp_path / "run").exists()
 
 
-def test_a_checkpoint_that_lists_its_cases_otherwise():
-    """Of an earlier version: it differs, and that is said."""
+def test_a_checkpoint_with_an_older_list_of_cases():
+    """The format of an earlier version is reported as a difference."""
     old, new = {"cases": {"0001": "train"}}, {"cases": {"train": ["0001"]}}
     assert list(differences(old, new)) == ["cases.0001: was train, now None", "cases.train: was None, now ['0001']"]

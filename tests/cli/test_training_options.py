@@ -1,4 +1,4 @@
-"""Sweeps, profiles, folds, recipes and ensembles, as a person asks for them."""
+"""Sweeps, profiles, folds, recipes and ensembles on the command line."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def recipe(phantoms, tmp_path):
 
 @pytest.fixture
 def bundles(recipe, tmp_path):
-    """Two members of two seeds."""
+    """Two ensemble members, trained with different seeds."""
     for seed in (0, 1):
         assert medups("train", *recipe, f"seed={seed}", f"output={tmp_path / f'seed{seed}'}") == 0
     return [tmp_path / f"seed{seed}" / "bundle" for seed in (0, 1)]
@@ -57,7 +57,7 @@ def test_a_sweep_is_a_run_for_each_combination(recipe, tmp_path, monkeypatch):
     assert any(not torch.equal(value, second[name]) for name, value in first.items())
 
 
-def test_a_sweep_says_which_run_failed(recipe, tmp_path, monkeypatch, capsys):
+def test_a_sweep_reports_the_failed_run(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert medups("train", "-m", *recipe, "network.size=32,33", "output=runs/${network.size}") == 1
     error = capsys.readouterr().err
@@ -68,7 +68,7 @@ def test_a_sweep_says_which_run_failed(recipe, tmp_path, monkeypatch, capsys):
 
 
 def test_a_sweep_of_upsamplers(phantoms, tmp_path, monkeypatch):
-    """The names of every recipe, ``bilinear`` too, in a network that takes none of its own."""
+    """All recipe names, including ``bilinear``, work in a network without an upsampler option."""
     monkeypatch.chdir(tmp_path)
     recipe = [
         "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", "data.split.train=['0001','0002']",
@@ -77,14 +77,14 @@ def test_a_sweep_of_upsamplers(phantoms, tmp_path, monkeypatch):
         "training=quick", "training.steps=1", "training.batch_size=1", "training.workers=0",
     ]  # fmt: skip
     assert medups("train", "-m", *recipe, "upsampler=bilinear,resfu") == 0
-    for name, kind, other in (("bilinear", Interpolate, ReSFU), ("resfu", ReSFU, Interpolate)):
+    for name, present, absent in (("bilinear", Interpolate, ReSFU), ("resfu", ReSFU, Interpolate)):
         network = load_bundle(tmp_path / "runs" / f"unet_3d-{name}-0" / "bundle").network
         kinds = {type(module) for module in network.modules()}
-        assert (kind in kinds, other in kinds) == (True, False)
+        assert (present in kinds, absent in kinds) == (True, False)
 
 
-def test_a_sweep_tells_failures_from_wrong_input(recipe, tmp_path, monkeypatch, capsys):
-    """A run that fails while working: exit code 1, its output and its reason; the others are done."""
+def test_a_sweep_distinguishes_failures_from_wrong_input(recipe, tmp_path, monkeypatch, capsys):
+    """A run that fails at run time gives exit code 1 and is reported with its reason; the other runs finish."""
     monkeypatch.chdir(tmp_path)
 
     def full(bundle, *_):
@@ -97,7 +97,7 @@ def test_a_sweep_tells_failures_from_wrong_input(recipe, tmp_path, monkeypatch, 
     assert (tmp_path / "runs" / "0" / "checkpoints" / "last.pt").is_file()
 
 
-def test_a_sweep_with_a_wrong_setting(recipe, tmp_path, monkeypatch, capsys):
+def test_a_sweep_with_an_unknown_setting(recipe, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert medups("train", "-m", *recipe, "nonsense=1,2") == 2
     assert "unknown setting" in capsys.readouterr().err
@@ -116,24 +116,24 @@ def test_profile(recipe, tmp_path, capsys, monkeypatch):
 
 
 def test_the_modern_recipe(recipe, tmp_path):
-    """Deep supervision, a running mean, a cosine and a warm-up, in one run of a few steps."""
+    """Deep supervision, a running mean, a cosine schedule and warm-up in one short run."""
     modern = ["training=modern", "training.epochs=null", "training.steps=4", "training.batch_size=2",
               "training.warmup_steps=2", "training.validations=1", "training.workers=0", "network=transunet_tiny",
               "network.size=32", f"output={tmp_path / 'run'}"]  # fmt: skip
-    own = [one for one in recipe if not one.startswith(("training", "network"))]
-    assert medups("train", *own, *modern) == 0
+    data = [item for item in recipe if not item.startswith(("training", "network"))]
+    assert medups("train", *data, *modern) == 0
     state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.pt")
     assert any(name.startswith("deep_heads.") for name in state["network"])
     assert any(not torch.equal(value, state["weights"][name]) for name, value in state["network"].items())
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
     rates = [event.value / 3e-4 for event in events.Scalars("train/learning_rate")]
-    assert rates == pytest.approx([0.5, 1, 1, 0.5])  # up in two steps, then half a cosine in two more
+    assert rates == pytest.approx([0.5, 1, 1, 0.5])  # two steps of warm-up, then half a cosine
     assert load_bundle(tmp_path / "run" / "bundle").network(torch.zeros(1, 1, 32, 32)).shape == (1, 9, 32, 32)
 
 
-def test_published_slices_are_always_flipped_when_they_are_turned():
-    """As published: a turn by 0 to 3 quarters and one flip, half of the time; so one of four turned slices by each."""
+def test_published_augmentation_flips_every_turned_slice():
+    """As published: 0 to 3 quarter turns and one flip, which give four results with similar frequency."""
     slices = compose(["data.root=x", "network=transunet"]).training.augmentation["slices"]
     turn = instantiate(slices[0]).transforms[0]
     image = torch.arange(9.0).reshape(1, 3, 3)
@@ -154,32 +154,32 @@ def test_published_slices_are_always_flipped_when_they_are_turned():
         ({}, None),
         ({"SLURM_PROCID": "0", "SLURM_NTASKS": "1"}, None),
         ({**SLURM, "SLURM_JOB_NAME": "train"}, (4, 2)),
-        ({**SLURM, "SLURM_JOB_NAME": "bash"}, (4, 2)),  # of an interactive allocation, which Fabric leaves alone
+        ({**SLURM, "SLURM_JOB_NAME": "bash"}, (4, 2)),  # an interactive allocation, which Fabric ignores
         ({"TORCHELASTIC_RUN_ID": "x", "LOCAL_WORLD_SIZE": "2", "WORLD_SIZE": "6"}, (2, 3)),
     ],
 )
-def test_processes_that_others_began(monkeypatch, variables, devices):
-    """What torchrun and SLURM say of processes a node and of nodes goes before the recipe's own."""
+def test_externally_launched_processes(monkeypatch, variables, devices):
+    """The numbers of nodes and processes set by torchrun and SLURM override the recipe's."""
     for name in (*SLURM, "SLURM_JOB_NAME", "TORCHELASTIC_RUN_ID", "LOCAL_RANK"):
         monkeypatch.delenv(name, raising=False)
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr("medups.training.distributed.Fabric", SimpleNamespace)
-    asked = vars(make_fabric("cpu", 1, 1, "32-true"))
-    assert isinstance(asked["plugins"], SLURMEnvironment) == ("SLURM_NNODES" in variables)
-    assert (asked["devices"], asked["num_nodes"]) == (devices or (1, 1))
-    assert asked["strategy"] == ("ddp" if devices else "auto")
+    options = vars(make_fabric("cpu", 1, 1, "32-true"))
+    assert isinstance(options["plugins"], SLURMEnvironment) == ("SLURM_NNODES" in variables)
+    assert (options["devices"], options["num_nodes"]) == (devices or (1, 1))
+    assert options["strategy"] == ("ddp" if devices else "auto")
     assert is_launched() == (devices is not None)
 
 
-def test_devices_that_are_not_there(recipe, tmp_path, capsys):
+def test_unavailable_devices(recipe, tmp_path, capsys):
     wrong = ["training.accelerator=cuda", "training.devices=4"]
     assert medups("train", *recipe, *wrong, f"output={tmp_path / 'run'}") == 2
     assert "training.accelerator, devices, num_nodes or precision: " in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
-def test_folds_go_to_folders_of_their_own():
+def test_each_fold_has_its_own_output_folder():
     outputs = {compose(["data.root=x", f"fold={fold}"]).output for fold in ("null", 0, 4)}
     assert outputs == {f"runs/transunet-resfu-0{end}" for end in ("", "-fold0", "-fold4")}
     assert compose(["data.root=x", "fold=3"]).data.fold == 3
@@ -198,10 +198,10 @@ def test_an_ensemble_averages_probabilities(bundles, phantoms, tmp_path):
     assert nib.load(tmp_path / "mask.nii.gz").shape == nib.load(scan).shape
 
 
-def test_members_must_be_alike(bundles, recipe, tmp_path, capsys):
-    assert medups("train", *recipe, "network.size=48", f"output={tmp_path / 'other'}") == 0
-    other = tmp_path / "other" / "bundle"
-    assert medups("ensemble", bundles[0], other, "--output", tmp_path / "both") == 2
+def test_ensemble_members_must_match(bundles, recipe, tmp_path, capsys):
+    assert medups("train", *recipe, "network.size=48", f"output={tmp_path / 'mismatched'}") == 0
+    mismatched = tmp_path / "mismatched" / "bundle"
+    assert medups("ensemble", bundles[0], mismatched, "--output", tmp_path / "both") == 2
     assert "its inferer differs" in capsys.readouterr().err
     assert medups("ensemble", bundles[0], "--output", tmp_path / "both") == 2
     assert medups("ensemble", bundles[0], bundles[0], "--output", tmp_path / "both") == 2
@@ -212,14 +212,14 @@ def test_members_must_be_alike(bundles, recipe, tmp_path, capsys):
     assert (bundles[0] / "models" / "model.pt").read_bytes() == before
 
 
-def test_cases_that_a_bundle_says_nothing_of(bundles, phantoms, tmp_path, capsys):
+def test_cases_that_a_bundle_does_not_list(bundles, phantoms, tmp_path, capsys):
     assert medups("ensemble", *bundles, "--output", tmp_path / "both") == 0
-    asked = ["--input", phantoms / "img", "--cases", "val", "--output", tmp_path / "masks"]
-    assert medups("predict", "--model", tmp_path / "both", *asked) == 2
+    options = ["--input", phantoms / "img", "--cases", "val", "--output", tmp_path / "masks"]
+    assert medups("predict", "--model", tmp_path / "both", *options) == 2
     assert "lists no such cases" in capsys.readouterr().err
 
 
-def test_swin_unets_published_recipe():
+def test_published_recipe_of_swin_unet():
     training = compose(["data.root=x", "network=swin_unet", "training=published_swin"]).training
     published = compose(["data.root=x"]).training
     assert training.optimizer == {**published.optimizer, "lr": 0.05}
@@ -230,7 +230,7 @@ def test_swin_unets_published_recipe():
 @pytest.mark.parametrize("upsampler", ["native", "resfu"])
 @pytest.mark.parametrize("network", ["unet_3d", "swin_unetr", "dynunet"])
 def test_recipes_in_3d(network, upsampler):
-    """Each network takes patches of 96 voxels, with what its recipe says; an upsampler is one override."""
+    """Each network takes patches of 96 voxels with its recipe; one override changes the upsampler."""
     chosen = [] if upsampler == "native" else [f"upsampler={upsampler}"]
     settings = compose(["data.root=x", f"network={network}", *chosen])
     assert settings.network.inferer["roi_size"] == [96, 96, 96]
@@ -241,7 +241,7 @@ def test_recipes_in_3d(network, upsampler):
 
 
 def test_preprocessed_volumes_from_scan_to_scores(bundles, phantoms, tmp_path, capsys):
-    """A volume of TransUNet's preprocessing gets the mask that the raw scan gets, and both its protocol's scores."""
+    """A volume preprocessed by TransUNet and its raw scan get the same mask and the same Synapse scores."""
     h5py = pytest.importorskip("h5py")
     image, label = nib.load(phantoms / "img/img0004.nii.gz"), nib.load(phantoms / "label/label0004.nii.gz")
     grid = Grid(image.shape, image.affine)
@@ -258,13 +258,14 @@ def test_preprocessed_volumes_from_scan_to_scores(bundles, phantoms, tmp_path, c
     for scan, mask in ((path.parent, "h5"), (raw, "raw/img0004.nii.gz")):
         assert medups("predict", "--model", bundles[0], "--input", scan, "--output", tmp_path / mask) == 0
     masks = [nib.load(tmp_path / name) for name in ("h5/case0004.nii.gz", "raw/img0004.nii.gz")]
-    found, expected = (Grid(m.shape, m.affine).to_canonical(np.asanyarray(m.dataobj)) for m in masks)
-    assert (found == expected).mean() > 0.999
+    computed, expected = (Grid(m.shape, m.affine).to_canonical(np.asanyarray(m.dataobj)) for m in masks)
+    assert (computed == expected).mean() > 0.999
     scored = ["evaluate", "--pred", tmp_path / "h5", "--label", path.parent, "--label-labels", "synapse8"]
     assert medups(*scored, "--output", tmp_path / "mm") == 2
     assert "the file stores no spacing in millimeters, which the physical protocol needs" in capsys.readouterr().err
-    assert medups(*scored, "--protocol", "synapse", "--output", tmp_path / "voxels") == 0
+    assert medups(*scored, "--protocol", "synapse", "--output", tmp_path / "h5-out") == 0
     labels = ["--label", phantoms / "label/label0004.nii.gz", "--label-labels", "btcv13", "--protocol", "synapse"]
-    assert medups("evaluate", "--pred", tmp_path / "raw/img0004.nii.gz", *labels, "--output", tmp_path / "same") == 0
-    means = [json.loads((tmp_path / name / "summary.json").read_text())["mean"]["dice"] for name in ("voxels", "same")]
+    assert medups("evaluate", "--pred", tmp_path / "raw/img0004.nii.gz", *labels, "--output", tmp_path / "raw-out") == 0
+    summaries = [json.loads((tmp_path / f"{kind}-out" / "summary.json").read_text()) for kind in ("h5", "raw")]
+    means = [summary["mean"]["dice"] for summary in summaries]
     assert means[0] == pytest.approx(means[1], abs=0.01)

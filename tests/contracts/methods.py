@@ -1,4 +1,4 @@
-"""The methods that the contract covers. A new one costs one line in ``METHODS``."""
+"""The methods that the contract covers. To add a method, add a line to ``METHODS``."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Method:
         up = create_upsampler(
             self.name, spatial_dims=dims, in_channels=CHANNELS, guide_channels=GUIDE, scale_factor=scale, **self.options
         )
-        for parameter in up.parameters():  # away from the inits that make methods plain interpolation
+        for parameter in up.parameters():  # the initial values reduce some methods to interpolation
             nn.init.normal_(parameter, std=0.2)
         return up
 
@@ -64,11 +64,11 @@ EACH = pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
 DIMS = pytest.mark.parametrize("dims", [2, 3])
 
 
-REPRESENTATIVE = ["sapa", "dysample", "fade_lite"]  # quick to trace, and between them every operator
+REPRESENTATIVE = ["sapa", "dysample", "fade_lite"]  # quick to trace; together they use every operator
 
 
 def matrix():
-    """All methods in ``--full``, representatives in every run."""
+    """All methods with ``--full``, representatives by default."""
     return pytest.mark.parametrize(
         "method",
         [

@@ -1,4 +1,4 @@
-"""What every network holds with every upsampler. Representative cells in every run, all of them in ``--full``."""
+"""The contract of every network with every upsampler. Representative cells run by default, all with ``--full``."""
 
 from __future__ import annotations
 
@@ -64,13 +64,13 @@ def swin_unet(size: tuple[int, ...], upsampler: str, options: dict[str, Any]) ->
 
 @dataclass(frozen=True)
 class Network:
-    """How to build it, its image, and what it upsamples by beside the registry's; ``step``: of sizes that it takes."""
+    """How to build it, its image size, its upsamplers outside the registry; valid sizes are multiples of ``step``."""
 
     build: Any
     size: tuple[int, ...]
-    own: tuple[str, ...] = ()
+    native: tuple[str, ...] = ()
     step: int | None = None
-    unused: tuple[str, ...] = ()  # ends of the names of parameters that the network has no use for as it comes, either
+    unused: tuple[str, ...] = ()  # name suffixes of parameters that the original network does not use
 
     def make(self, upsampler: str) -> nn.Module:
         torch.manual_seed(0)
@@ -102,18 +102,18 @@ NETWORKS = {
     "unet-3": Network(partial(monai, UNet, 3), (8, 12, 16)),
     "unetr-2": Network(partial(monai, UNETR, 2), (32, 48), unused=("norm_cross_attn.weight", "norm_cross_attn.bias")),
 }
-CELLS = {f"{name}-{up}": (net, up) for name, net in NETWORKS.items() for up in (*net.own, *list_upsamplers())}
+CELLS = {f"{name}-{up}": (net, up) for name, net in NETWORKS.items() for up in (*net.native, *list_upsamplers())}
 REPRESENTATIVE = {
     "transunet-bilinear", "transunet-resfu", "swin_unet-patch_expand", "swin_unet-freqfusion", "direct-2-resfu",
     "fusion-2-freqfusion", "fusion-3-fade", "basic_unet-2-resfu", "dyn_unet-3-carafe",
 }  # fmt: skip
 TRACED = {"transunet-bilinear", "fusion-2-sapa", "basic_unet-2-carafe"}  # quick to trace
-_WHY = "traced with every upsampler in fusion-2, and each upsampler on its own in test_upsamplers"
+_WHY = "traced with every upsampler in fusion-2, and each upsampler on its own in test_upsampler_graphs"
 SKIPPED = {  # (cell, check): why
     (cell, check): _WHY
     for cell, (net, up) in CELLS.items()
     for check in ("compile", "export")
-    if net is not NETWORKS["fusion-2"] and up not in (*net.own, "resfu") and cell not in TRACED
+    if net is not NETWORKS["fusion-2"] and up not in (*net.native, "resfu") and cell not in TRACED
 }
 
 
@@ -127,8 +127,8 @@ def cells(check: str, representative: set[str] = REPRESENTATIVE):
     return pytest.mark.parametrize(("net", "upsampler"), [cell(name) for name in CELLS])
 
 
-def test_every_network_that_a_recipe_can_name_is_covered():
-    """The classes that ``configs/network`` names, and the decoders that the documentation offers for any encoder."""
+def test_every_configurable_network_is_covered():
+    """The classes named in ``configs/network``, and the decoders documented for any encoder."""
     modules = [yaml.safe_load(path.read_text())["module"] for path in (configs_dir() / "network").glob("*.yaml")]
     configured = {module["_target_"].rpartition(".")[2] for module in modules if "_target_" in module}
     covered = {type(module).__name__ for net in NETWORKS.values() for module in net.make("linear").modules()}
@@ -136,14 +136,14 @@ def test_every_network_that_a_recipe_can_name_is_covered():
 
 
 def test_every_upsampler_is_covered():
-    """Each file of ``configs/upsampler`` names an upsampler of the matrix, or how the network upsamples by itself."""
+    """Each file of ``configs/upsampler`` names an upsampler of the matrix; ``native`` keeps the network's own one."""
     names = {path.stem for path in (configs_dir() / "upsampler").glob("*.yaml")}
     assert names - {"native"} == {up for _, up in CELLS.values()}
 
 
 @cells("learning")
 def test_learning(net, upsampler):
-    """Logits of the image's size, odd ones too; a batch of one teaches every parameter, as DDP asks."""
+    """Logits have the image's size, even if odd; a batch of one gives every parameter a gradient, as DDP requires."""
     network, image = net.make(upsampler).train(), net.image()
     logits = network(image)
     assert logits.shape == (1, CLASSES, *net.size)
@@ -155,9 +155,9 @@ def test_learning(net, upsampler):
 
 @cells("repetition")
 def test_repetition(net, upsampler):
-    """The same bits from the same network, its copy, and one that loads its weights."""
+    """The network, its copy, and one that loads its weights give bit-identical output."""
     network, image = net.make(upsampler), net.image(batch=2)
-    network.train()(image)  # so that statistics are not those of a new network
+    network.train()(image)  # so that the norm statistics differ from their initial values
     network.eval()
     buffer = io.BytesIO()
     torch.save(network.state_dict(), buffer)
@@ -169,16 +169,16 @@ def test_repetition(net, upsampler):
     loaded.load_state_dict(torch.load(buffer, weights_only=True))
     with torch.no_grad():
         expected = network(image)
-        for other in (network, copy.deepcopy(network), loaded):
-            assert torch.equal(other(image), expected)
+        for candidate in (network, copy.deepcopy(network), loaded):
+            assert torch.equal(candidate(image), expected)
 
 
 @pytest.mark.parametrize("name", [name for name, net in NETWORKS.items() if net.step])
-def test_a_size_it_does_not_take(name):
+def test_unsupported_size(name):
     net = NETWORKS[name]
     with pytest.raises(ValueError, match="use 48 x 64"):
-        net.build((45, 50), net.own[0], {})
-    assert net.build((48, 64), net.own[0], {})(torch.zeros(1, 1, 48, 64)).shape == (1, CLASSES, 48, 64)
+        net.build((45, 50), net.native[0], {})
+    assert net.build((48, 64), net.native[0], {})(torch.zeros(1, 1, 48, 64)).shape == (1, CLASSES, 48, 64)
 
 
 @cells("compile", TRACED)
@@ -186,20 +186,20 @@ def test_compile(net, upsampler):
     network, image = net.make(upsampler).eval(), net.image()
     torch._dynamo.reset()
     compiled = torch.compile(network, backend="aot_eager")
-    found, expected = compiled(image), network(image)
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    result, expected = compiled(image), network(image)
+    torch.testing.assert_close(result, expected, rtol=1e-4, atol=1e-5)
     gradients = []
-    for out in (found, expected):
+    for out in (result, expected):
         network.zero_grad()
         out.square().mean().backward()
         gradients.append([parameter.grad.clone() for parameter in network.parameters() if parameter.grad is not None])
-    for own, other in zip(*gradients, strict=True):
-        torch.testing.assert_close(own, other, rtol=1e-3, atol=1e-4)
+    for gradient, expected_gradient in zip(*gradients, strict=True):
+        torch.testing.assert_close(gradient, expected_gradient, rtol=1e-3, atol=1e-4)
 
 
 @cells("export", TRACED)
 def test_export(net, upsampler, tmp_path):
-    """The exported program and its ONNX form give the same numbers."""
+    """The exported program and its ONNX model match the network."""
     network, image = net.make(upsampler).eval(), net.image()
     expected = network(image)
     program = torch.export.export(network, (image,))
@@ -208,5 +208,5 @@ def test_export(net, upsampler, tmp_path):
     path = tmp_path / "net.onnx"
     torch.onnx.export(program, (), str(path), dynamo=True, verbose=False)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
-    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
+    result = torch.from_numpy(session.run(None, {session.get_inputs()[0].name: image.numpy()})[0])
+    torch.testing.assert_close(result, expected, rtol=1e-3, atol=1e-4)

@@ -1,4 +1,4 @@
-"""What every upsampler promises. A new method costs one line in ``METHODS``."""
+"""The contract of every upsampler. To add a method, add a line to ``METHODS``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medups.upsamplers import create_upsampler, list_upsamplers
 from tests.contracts.methods import CHANNELS, DIMS, EACH, GUIDE, METHODS, inputs, matrix
 
 
-def test_every_registered_method_is_here():
+def test_every_registered_method_is_covered():
     assert {method.name for method in METHODS.values()} == set(list_upsamplers())
 
 
@@ -33,7 +33,7 @@ def test_every_registered_method_is_here():
 @DIMS
 @EACH
 def test_any_size(method, dims, small, extra, batch):
-    """Output of the guide's size, finite, gradients for every input, whatever the sizes."""
+    """For any sizes, the output has the guide's size, and the output and the gradient of x are finite."""
     large = [n + more for n, more in zip(small, extra, strict=True)]
     x, guide = inputs(dims, small[:dims], large[:dims], batch=batch)
     x.requires_grad_()
@@ -63,7 +63,7 @@ def test_gradcheck(method, dims):
 @EACH
 def test_constant_in_constant_out(method, dims):
     if not method.constant:
-        pytest.skip("zeros beyond the border, a gate or a learnt filter: a constant need not stay one")
+        pytest.skip("zeros beyond the border, a gate or a learned filter may change a constant")
     _, guide = inputs(dims, (3, 4, 2)[:dims], (7, 8, 4)[:dims])
     out = method.make(dims)(torch.full((2, CHANNELS, *(3, 4, 2)[:dims]), 3.0), guide)
     torch.testing.assert_close(out.x, torch.full_like(out.x, 3.0))
@@ -71,7 +71,7 @@ def test_constant_in_constant_out(method, dims):
 
 @DIMS
 @EACH
-def test_same_bits_every_time(method, dims):
+def test_results_are_bit_identical(method, dims):
     x, guide = inputs(dims)
     up = method.make(dims)
 
@@ -88,7 +88,7 @@ def test_same_bits_every_time(method, dims):
 @EACH
 @pytest.mark.parametrize("ratio", [1, 2, 3])
 def test_inference_in_slabs(method, dims, ratio, monkeypatch):
-    """Without gradients large maps go slab by slab; the numbers are those of training."""
+    """Without gradients, large maps are processed in slabs; the results match those of training."""
     monkeypatch.setattr(torch_path, "SLAB_BYTES", 1)
     small = (13, 4, 3)[:dims]
     x, guide = inputs(dims, small, tuple(ratio * n for n in small), torch.float64)
@@ -113,8 +113,8 @@ def test_copies_and_state(method, dims):
         method.name, spatial_dims=dims, in_channels=CHANNELS, guide_channels=GUIDE, **method.options
     )
     fresh.load_state_dict(torch.load(buffer, weights_only=True))
-    for other in (fresh, copy.deepcopy(up), pickle.loads(pickle.dumps(up))):
-        assert torch.equal(other(x, guide).x, expected)
+    for copied in (fresh, copy.deepcopy(up), pickle.loads(pickle.dumps(up))):
+        assert torch.equal(copied(x, guide).x, expected)
 
 
 @DIMS
@@ -124,26 +124,26 @@ def test_channels_last_input(method, dims):
     x, guide = inputs(dims)
     up = method.make(dims)
     out = up(x.contiguous(memory_format=layout), guide.contiguous(memory_format=layout))
-    torch.testing.assert_close(out.x, up(x, guide).x, rtol=1e-5, atol=1e-4)  # other kernels add in another order
+    torch.testing.assert_close(out.x, up(x, guide).x, rtol=1e-5, atol=1e-4)  # other kernels sum in another order
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=["fp16", "bf16"])
 @DIMS
 @EACH
 def test_half_precision(method, dims, dtype):
-    """Forward and backward; the error against float64 is at most twice that of torch's own operators, and rounding."""
+    """Forward and backward; the error against float64 is at most twice that of torch's operators plus rounding."""
     x, guide = inputs(dims)
     up = method.make(dims)
     exact = copy.deepcopy(up).to(dtype).double()(x.to(dtype).double(), guide.to(dtype).double()).x
     low, low_guide = x.to(dtype).requires_grad_(), guide.to(dtype).requires_grad_()
-    found = copy.deepcopy(up).to(dtype)(low, low_guide)
-    assert found.x.dtype == dtype
-    (found.x.float().sum() + found.guide.float().sum()).backward()
+    result = copy.deepcopy(up).to(dtype)(low, low_guide)
+    assert result.x.dtype == dtype
+    (result.x.float().sum() + result.guide.float().sum()).backward()
     assert torch.isfinite(low.grad).all()
     with use_backend("reference"), torch.no_grad():
         reference = copy.deepcopy(up).to(dtype)(low, low_guide).x
     budget = 2 * (reference.double() - exact).abs().max() + torch.finfo(dtype).eps * exact.abs().max()
-    assert (found.x.double() - exact).abs().max() <= budget
+    assert (result.x.double() - exact).abs().max() <= budget
 
 
 @DIMS
@@ -162,7 +162,7 @@ def test_autocast(method, dims):
 @pytest.mark.parametrize("half", ["x", "guide"])
 @EACH
 def test_autocast_of_maps_that_differ_in_type(method, half):
-    """Norms give float32 under autocast on a GPU, convolutions half precision: a skip and a deep map meet as such."""
+    """Under GPU autocast, norms return float32 and convolutions half precision, so skip and deep map can differ."""
     x, guide = inputs(2)
     up = method.make(2)
     mixed = [value.bfloat16() if name == half else value for name, value in (("x", x), ("guide", guide))]
@@ -179,7 +179,7 @@ def test_autocast_of_maps_that_differ_in_type(method, half):
 @DIMS
 @EACH
 def test_meta_device(method, dims):
-    """Shapes without data: what planners and compilers ask for."""
+    """Shapes without data, as planners and compilers need."""
     x, guide = (value.to("meta") for value in inputs(dims))
     out = method.make(dims).to("meta")(x, guide)
     assert out.x.shape == (2, CHANNELS, *guide.shape[2:])
@@ -189,10 +189,10 @@ def test_meta_device(method, dims):
 @pytest.mark.parametrize("dims", [2, 3])
 @matrix()
 def test_an_empty_batch_reaches_every_parameter(method, dims):
-    """As one process of several may have; a parameter that it does not reach would stop them all."""
-    before = nn.Conv2d(3, CHANNELS, 1) if dims == 2 else nn.Conv3d(3, CHANNELS, 1)
+    """One of several processes may get an empty batch; a parameter without a gradient would block all of them."""
+    stem = nn.Conv2d(3, CHANNELS, 1) if dims == 2 else nn.Conv3d(3, CHANNELS, 1)
     up = method.make(dims)
-    out = up(before(torch.zeros(0, 3, *(3, 4, 2)[:dims])), torch.zeros(0, GUIDE, *(6, 9, 4)[:dims])).x
+    out = up(stem(torch.zeros(0, 3, *(3, 4, 2)[:dims])), torch.zeros(0, GUIDE, *(6, 9, 4)[:dims])).x
     out.sum().backward()
     assert out.shape == (0, CHANNELS, *(6, 9, 4)[:dims])
-    assert all(parameter.grad is not None for parameter in (*before.parameters(), *up.parameters()))
+    assert all(parameter.grad is not None for parameter in (*stem.parameters(), *up.parameters()))

@@ -1,4 +1,4 @@
-"""The Synapse layout, splits, cache and samples."""
+"""The cache of canonical cases."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def case(phantoms, tmp_path):
 
 
 def test_cache_holds_the_canonical_case(phantoms, case):
-    """Independent reading with nibabel: canonical axes, Synapse ids."""
+    """Compared with an independent reading by nibabel: canonical axes, Synapse ids."""
     image = nib.load(phantoms / "img" / "img0001.nii.gz")
     label = nib.load(phantoms / "label" / "label0001.nii.gz")
     turned = nib.as_closest_canonical(image)  # RAS
@@ -52,7 +52,7 @@ def test_cache_holds_the_canonical_case(phantoms, case):
     assert (case.label[:][tuple(case.foreground.T)] > 0).all()
 
 
-def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
+def test_a_replaced_file_invalidates_its_entry(phantoms, tmp_path):
     shutil.copytree(phantoms, tmp_path / "data")
     first = cached(synapse_cases(tmp_path / "data")["0001"], tmp_path / "cache", BTCV, SYNAPSE)
     for kind in ("img", "label"):
@@ -61,31 +61,31 @@ def test_a_replaced_file_is_not_served_stale(phantoms, tmp_path):
     assert not np.array_equal(first.image[:], second.image[:])
 
 
-def test_an_entry_can_be_read_by_others(tmp_path):
-    """As any file that the user makes; temporary folders are private."""
+def test_an_entry_is_readable_by_other_users(tmp_path):
+    """The entry gets the user's default permissions; temporary folders are private."""
     before = os.umask(0o022)
     try:
-        entries.open_entry(tmp_path / "cache" / "entry", lambda aside: {"made": True})
+        entries.open_entry(tmp_path / "cache" / "entry", lambda staging: {"made": True})
     finally:
         os.umask(before)
     assert stat.S_IMODE((tmp_path / "cache" / "entry").stat().st_mode) == 0o755
 
 
-def test_an_entry_that_another_process_takes_away(tmp_path, monkeypatch):
-    """Both found it damaged; the other removes what this one has put right."""
-    move, turns = entries._move, []
+def test_an_entry_removed_by_another_process(tmp_path, monkeypatch):
+    """Both processes found the entry damaged; the other one removes the rebuilt entry."""
+    move, attempts = entries._move, []
 
-    def move_and_lose(aside, entry):
-        move(aside, entry)
-        if len(turns) == 1:
+    def move_and_lose(staging, entry):
+        move(staging, entry)
+        if len(attempts) == 1:
             shutil.rmtree(entry)
 
-    def make(aside):
-        turns.append(aside)
-        return {"turn": len(turns)}
+    def make(staging):
+        attempts.append(staging)
+        return {"attempt": len(attempts)}
 
     monkeypatch.setattr(entries, "_move", move_and_lose)
-    assert entries.open_entry(tmp_path / "entry", make)["turn"] == 2
+    assert entries.open_entry(tmp_path / "entry", make)["attempt"] == 2
 
 
 @pytest.mark.parametrize("damage", ["a flipped byte", "a cut file", "a lost file", "a lost table"])
@@ -109,7 +109,7 @@ def test_a_damaged_entry_is_rebuilt(phantoms, tmp_path, damage):
     assert list(tmp_path.iterdir()) == [entry]
 
 
-def test_settings_do_not_share_an_entry(phantoms, tmp_path):
+def test_different_settings_do_not_share_an_entry(phantoms, tmp_path):
     case = synapse_cases(phantoms)["0001"]
     fine = cached(case, tmp_path, BTCV, SYNAPSE)
     coarse = cached(case, tmp_path, BTCV, SYNAPSE, spacing=[2 * mm for mm in fine.spacing])
@@ -117,8 +117,8 @@ def test_settings_do_not_share_an_entry(phantoms, tmp_path):
     assert cached(case, tmp_path, BTCV, SYNAPSE).image.shape == fine.image.shape
 
 
-def test_many_may_build_one_cache(phantoms, tmp_path):
-    """Threads here; what they share is the folder, as processes do."""
+def test_concurrent_builds_of_one_cache(phantoms, tmp_path):
+    """Threads share the folder here, as processes would."""
     cases = list(synapse_cases(phantoms).values()) * 4
     built = list(in_parallel(lambda case: cached(case, tmp_path, BTCV, SYNAPSE), cases))
     assert [case.name for case in built] == [case.name for case in cases]
@@ -126,32 +126,32 @@ def test_many_may_build_one_cache(phantoms, tmp_path):
 
 
 @pytest.mark.parametrize(("hours", "stays"), [(2, False), (0, True)])
-def test_what_a_killed_process_left_goes_when_it_is_old(phantoms, tmp_path, hours, stays):
-    """What is young may be another process at work."""
+def test_old_leftovers_of_a_killed_process_are_removed(phantoms, tmp_path, hours, stays):
+    """Recent ones may belong to a running process."""
 
     def read():
         return cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, SYNAPSE)
 
     read()
     (entry,) = tmp_path.iterdir()
-    left = tmp_path / f".{entry.name}-a1b2c3d4"
-    entry.rename(left)
-    then = time.time() - 3600 * hours
-    os.utime(left, (then, then))
+    leftover = tmp_path / f".{entry.name}-a1b2c3d4"
+    entry.rename(leftover)
+    modified = time.time() - 3600 * hours
+    os.utime(leftover, (modified, modified))
     read()
-    assert left.exists() == stays
+    assert leftover.exists() == stays
     assert entry.exists()
 
 
 def test_parallel_work_stops_at_an_error():
-    begun = []
+    started = []
 
     def work(n):
-        begun.append(n)
+        started.append(n)
         if n == 3:
             raise InputError("three")
         return n
 
     with pytest.raises(InputError, match="three"):
         list(in_parallel(work, range(1000)))
-    assert len(begun) < 20
+    assert len(started) < 20

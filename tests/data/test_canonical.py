@@ -1,4 +1,4 @@
-"""Canonical orientation and back, for every orientation there is."""
+"""Conversion to canonical orientation and back, for every possible orientation."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ CODES = [
 
 
 @pytest.mark.parametrize("codes", CODES)
-def test_every_orientation_becomes_one(codes, rng):
+def test_every_orientation_becomes_canonical(codes, rng):
     """An asymmetric volume, stored with its axes in any order and direction, always reads the same."""
-    wanted = rng.standard_normal((4, 5, 6))  # [towards head, towards back, towards left]
+    canonical = rng.standard_normal((4, 5, 6))  # [toward head, toward back, toward left]
     change = nib.orientations.ornt_transform(
         nib.orientations.axcodes2ornt("SPL"), nib.orientations.axcodes2ornt(tuple(codes))
     )
-    stored = nib.orientations.apply_orientation(wanted, change)
+    stored = nib.orientations.apply_orientation(canonical, change)
     spl = np.array([[0, 0, -0.7, 3], [0, -0.8, 0, 5], [3.0, 0, 0, -9], [0, 0, 0, 1]])
-    affine = spl @ nib.orientations.inv_ornt_aff(change, wanted.shape)
+    affine = spl @ nib.orientations.inv_ornt_aff(change, canonical.shape)
     grid = Grid(stored.shape, affine)
-    np.testing.assert_array_equal(grid.to_canonical(stored), wanted)
-    np.testing.assert_array_equal(grid.to_file(wanted), stored)
+    np.testing.assert_array_equal(grid.to_canonical(stored), canonical)
+    np.testing.assert_array_equal(grid.to_file(canonical), stored)
     assert grid.spacing == pytest.approx((3, 0.8, 0.7))
 
 

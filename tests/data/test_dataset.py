@@ -1,4 +1,4 @@
-"""Which cases train, validate and test."""
+"""Splits into training, validation and test cases."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_folds_share_no_case_and_cover_all():
     folds = [fold_of(names, fold) for fold in range(5)]
     assert sorted(name for fold in folds for name in fold) == names
     assert {len(fold) for fold in folds} == {3, 4}
-    assert fold_of(names[::-1], 2) == folds[2]  # by name, however they are listed
+    assert fold_of(names[::-1], 2) == folds[2]  # independent of the order of the names
     with pytest.raises(InputError, match="0 to 4, got 5"):
         fold_of(names, 5)
     with pytest.raises(InputError, match="found 4"):

@@ -1,4 +1,4 @@
-"""DICOM series: whole ones are read where their headers put them, others refused."""
+"""DICOM series: complete ones are read with the geometry of their headers, others are refused."""
 
 from __future__ import annotations
 
@@ -49,22 +49,22 @@ def write_series(
             **(tags or {}),
         }.items():
             image.SetMetaData(tag, value)
-        # names that sort against the slices' order
+        # file names in reverse order of the slices
         writer.SetFileName(str(folder / f"{uid}-{99 - number}.dcm"))
         writer.Execute(image)
     return voxels
 
 
 @pytest.mark.parametrize("angle", [0.0, 0.3])
-def test_voxels_lie_where_simpleitk_puts_them(tmp_path, angle):
+def test_voxel_positions_match_simpleitk(tmp_path, angle):
     voxels = write_series(tmp_path, angle)
     volume = read_dicom(tmp_path)
     np.testing.assert_array_equal(volume.data, voxels.transpose(2, 1, 0))
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
-    theirs = reader.Execute()
+    reference = reader.Execute()
     for index in [(0, 0, 0), (6, 8, 5), (2, 0, 3)]:
-        x, y, z = theirs.TransformIndexToPhysicalPoint(index)
+        x, y, z = reference.TransformIndexToPhysicalPoint(index)
         np.testing.assert_allclose((volume.affine @ [*index, 1])[:3], (-x, -y, z), atol=1e-3)
 
 
@@ -75,8 +75,8 @@ def test_missing_slices(tmp_path, missing):
         read_dicom(tmp_path)
 
 
-def test_headers_without_a_thickness_or_with_words_for_numbers(tmp_path):
-    """Thickness is needed of a single slice alone."""
+def test_headers_with_an_empty_or_invalid_thickness(tmp_path):
+    """Only a single slice needs the thickness."""
     voxels = write_series(tmp_path / "empty", tags={"0018|0050": ""})
     np.testing.assert_array_equal(read_dicom(tmp_path / "empty").data, voxels.transpose(2, 1, 0))
     write_series(tmp_path / "words", tags={"0018|0050": "thin"})
@@ -84,8 +84,8 @@ def test_headers_without_a_thickness_or_with_words_for_numbers(tmp_path):
         read_dicom(tmp_path / "words")
 
 
-def test_pixels_without_a_size(tmp_path, monkeypatch):
-    """The writer refuses to write it, so the header's reader is told it."""
+def test_zero_pixel_spacing(tmp_path, monkeypatch):
+    """The writer refuses such a header, so the test patches the reader."""
     write_series(tmp_path)
     read = sitk.ImageFileReader.GetMetaData
 
@@ -104,7 +104,7 @@ def test_two_series_in_a_folder(tmp_path):
         read_dicom(tmp_path)
 
 
-def test_cut_slice(tmp_path):
+def test_truncated_slice(tmp_path):
     write_series(tmp_path)
     file = sorted(tmp_path.iterdir())[2]
     file.write_bytes(file.read_bytes()[:-40])
@@ -113,21 +113,21 @@ def test_cut_slice(tmp_path):
 
 
 @pytest.mark.parametrize("at", [0, 2, -1])
-@pytest.mark.parametrize("left", [0, 200, -40])
-def test_a_damaged_slice_is_never_left_out(tmp_path, at, left):
-    """At an end of the series it would leave no gap. What is no part of it may lie beside it."""
+@pytest.mark.parametrize("end", [0, 200, -40])
+def test_a_damaged_slice_is_never_skipped(tmp_path, at, end):
+    """At either end of the series it would leave no gap. Unrelated files in the folder are ignored."""
     write_series(tmp_path)
     for name in ("notes.txt", "DICOMDIR", ".hidden.dcm"):
         (tmp_path / name).write_bytes(bytes(128) + b"DICM")
     (tmp_path / "notes.txt").write_text("of the scanner")
     read_dicom(tmp_path)
     file = sorted(tmp_path.glob("1*.dcm"))[at]
-    file.write_bytes(file.read_bytes()[:left])
+    file.write_bytes(file.read_bytes()[:end])
     with pytest.raises(InputError, match=file.name):
         read_dicom(tmp_path)
 
 
-def test_a_picture_in_colours(tmp_path):
+def test_a_color_picture(tmp_path):
     picture = sitk.GetImageFromArray(np.zeros((4, 4, 3), np.uint8), isVector=True)
     sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
     with pytest.raises(
@@ -136,7 +136,7 @@ def test_a_picture_in_colours(tmp_path):
         read_dicom(tmp_path)
 
 
-def test_a_position_of_two_numbers(tmp_path, monkeypatch):
+def test_a_position_with_two_numbers(tmp_path, monkeypatch):
     write_series(tmp_path)
     read = sitk.ImageFileReader.GetMetaData
     monkeypatch.setattr(
@@ -146,15 +146,15 @@ def test_a_position_of_two_numbers(tmp_path, monkeypatch):
         read_dicom(tmp_path)
 
 
-def test_nothing_that_looks_like_a_scan_is_left_out(tmp_path):
+def test_files_that_look_like_scans_are_never_skipped(tmp_path):
     write_series(tmp_path / "a", uid="1.2.3")
     for name in ("x.nrrd", "y.NII.GZ", "z.dcm", "patient/series/1.dcm"):
-        other = tmp_path / name
-        other.parent.mkdir(parents=True, exist_ok=True)
-        other.write_bytes(b"anything")
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(b"anything")
         with pytest.raises(InputError, match=f"1 entries look like scans and would be left out: {name};"):
             find_scans(tmp_path)
-        other.unlink()
+        file.unlink()
     (tmp_path / "patient" / "report.pdf").write_bytes(b"no scan")
     assert find_scans(tmp_path) == [tmp_path / "a"]
     write_series(tmp_path, uid="1.2.5")
@@ -162,7 +162,7 @@ def test_nothing_that_looks_like_a_scan_is_left_out(tmp_path):
         find_scans(tmp_path)
 
 
-def test_a_folder_of_series_is_one_scan_each(tmp_path):
+def test_each_series_folder_is_one_scan(tmp_path):
     write_series(tmp_path / "a", uid="1.2.3")
     write_series(tmp_path / "b", uid="1.2.4")
     assert find_scans(tmp_path) == [tmp_path / "a", tmp_path / "b"]

@@ -1,4 +1,4 @@
-"""Every form in which datasets lie on disk gives the same cases as the raw files they were made of."""
+"""Every dataset format gives the same cases as the raw files from which it was made."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def files(phantoms, name):
 
 
 def assert_same_case(case, labels, phantoms, tmp_path):
-    """The case against the raw one of its number."""
+    """Compare a case with the raw case of the same number."""
     name = case.name[-4:]
-    found = cached(case, tmp_path / "cache", labels, SYNAPSE)
+    result = cached(case, tmp_path / "cache", labels, SYNAPSE)
     expected = cached(synapse(DataSettings(root=str(phantoms))).cases[name], tmp_path / "cache", BTCV, SYNAPSE)
-    np.testing.assert_array_equal(found.image, expected.image)
-    np.testing.assert_array_equal(found.label, expected.label)
-    assert found.spacing == expected.spacing
+    np.testing.assert_array_equal(result.image, expected.image)
+    np.testing.assert_array_equal(result.label, expected.label)
+    assert result.spacing == expected.spacing
 
 
 @pytest.fixture
 def datalist(phantoms, tmp_path):
-    """BTCV's ids and our names, relative paths; the fourth case lists no mask."""
+    """A datalist with BTCV's ids, our organ names and relative paths; the fourth case has no mask."""
     root = tmp_path / "list"
     root.mkdir()
     entries = []
@@ -70,7 +70,7 @@ def test_datalist(datalist, phantoms, tmp_path):
     assert_same_case(dataset.val[0], dataset.labels, phantoms, tmp_path)
 
 
-def test_abbreviated_names_take_a_label_set(datalist):
+def test_abbreviated_names_need_a_label_set(datalist):
     content = json.loads(datalist.read_text())
     content["labels"] = {"0": "background", "1": "spl", "2": "rkid"}
     datalist.write_text(json.dumps(content))
@@ -119,13 +119,13 @@ def test_nnunet(nnunet, phantoms, tmp_path):
     assert dataset.names == {"train": ["ph_0001", "ph_0002", "ph_0003"], "val": [], "test": ["ph_0004"]}
     assert_same_case(dataset.train[1], dataset.labels, phantoms, tmp_path)
     assert label_set(str(nnunet / "dataset.json")).organs == BTCV.organs
-    asked = open_dataset(settings_of("nnunet", nnunet, "data.split.test=[ph_0002]"))
-    assert asked.names == {"train": ["ph_0001", "ph_0003"], "val": [], "test": ["ph_0002"]}
+    custom = open_dataset(settings_of("nnunet", nnunet, "data.split.test=[ph_0002]"))
+    assert custom.names == {"train": ["ph_0001", "ph_0003"], "val": [], "test": ["ph_0002"]}
 
 
 @pytest.mark.parametrize("form", ["nnunet", "datalist"])
-def test_the_split_names_the_scans_as_prediction_does(request, form, phantoms, tmp_path):
-    """A bundle keeps the split's names; they find the scans, and the masks find their labels."""
+def test_split_names_match_those_of_prediction(request, form, phantoms, tmp_path):
+    """The split names in a bundle select the scans, and the predicted masks pair with their labels."""
     root = request.getfixturevalue(form)
     scans = tmp_path / "scans"
     scans.mkdir()
@@ -169,8 +169,8 @@ def test_folders(phantoms, tmp_path):
 
 @pytest.fixture
 def preprocessed(tmp_path):
-    """A raw scan as BTCV's lie (axes left, forward, up), and what the published conversion makes of it, written out
-    voxel by voxel: [z, x, y reversed], HU clipped and scaled."""
+    """A raw scan with BTCV's axes (left, anterior, superior) and its published conversion, computed voxel by voxel:
+    [z, x, y reversed], HU clipped and scaled."""
     h5py = pytest.importorskip("h5py")
     rng = np.random.default_rng(0)
     raw = rng.integers(-300, 500, (7, 6, 5)).astype(np.int16)
@@ -196,14 +196,14 @@ def preprocessed(tmp_path):
     return root
 
 
-def test_transunet_files_are_the_raw_scans(preprocessed, tmp_path):
+def test_transunet_files_match_the_raw_scans(preprocessed, tmp_path):
     dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     assert dataset.names == {"train": ["0005"], "val": [], "test": ["0001"]}
     raw = cached(synapse(DataSettings(root=str(tmp_path / "raw"))).cases["0005"], tmp_path / "cache", BTCV, SYNAPSE)
     for case in (dataset.train[0], dataset.test[0]):
-        found = cached(case, tmp_path / "cache", dataset.labels, SYNAPSE)
-        np.testing.assert_allclose(found.image, np.clip(raw.image, -125, 275), atol=1e-4)
-        np.testing.assert_array_equal(found.label, raw.label)
+        result = cached(case, tmp_path / "cache", dataset.labels, SYNAPSE)
+        np.testing.assert_allclose(result.image, np.clip(raw.image, -125, 275), atol=1e-4)
+        np.testing.assert_array_equal(result.label, raw.label)
 
 
 def test_transunet_files_have_no_spacing(preprocessed, tmp_path):
@@ -212,15 +212,15 @@ def test_transunet_files_have_no_spacing(preprocessed, tmp_path):
         cached(dataset.train[0], tmp_path, dataset.labels, SYNAPSE, spacing=(3, 2, 2))
 
 
-def test_transunet_files_that_are_missing(preprocessed, tmp_path):
-    lost = preprocessed / "train_npz" / "case0005_slice002.npz"
-    lost.unlink()
+def test_missing_transunet_files(preprocessed, tmp_path):
+    missing = preprocessed / "train_npz" / "case0005_slice002.npz"
+    missing.unlink()
     with pytest.raises(InputError, match=r"1 entries of train.txt are missing, case0005_slice002 first"):
         open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     shutil.rmtree(preprocessed / "lists")
     dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
-    with pytest.raises(InputError, match=r"slices are missing: 4 found, but not \[2\]"):
+    with pytest.raises(InputError, match=r"slices are missing: 4 found, without \[2\]"):
         cached(dataset.train[0], tmp_path, dataset.labels, SYNAPSE)
-    lost.write_bytes(b"PK")
+    missing.write_bytes(b"PK")
     with pytest.raises(InputError, match="expected an npz file"):
         cached(dataset.train[0], tmp_path, dataset.labels, SYNAPSE)

@@ -1,4 +1,4 @@
-"""Label sets meet by organ name."""
+"""Label sets are matched by organ name."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from medups.data.volumes.masks import labels_file, write_mask
 from medups.errors import InputError
 
 
-def test_shipped_sets_hold_the_documented_ids():
+def test_shipped_sets_have_the_documented_ids():
     assert list_label_sets() == ["btcv13", "synapse8", "totalsegmentator_v1", "totalsegmentator_v2"]
     eight = ["spleen", "right_kidney", "left_kidney", "gallbladder", "liver", "stomach", "pancreas", "aorta"]
     ids = {name: [label_set(name).id_of(organ) for organ in eight] for name in list_label_sets()}
@@ -24,18 +24,18 @@ def test_shipped_sets_hold_the_documented_ids():
     assert len(label_set("totalsegmentator_v2").organs) == 117
 
 
-def test_conversion_goes_by_name():
+def test_conversion_matches_names():
     raw = np.arange(14)
-    found = label_set("btcv13").convert(raw, label_set("synapse8"))
-    assert found.tolist() == [0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
+    converted = label_set("btcv13").convert(raw, label_set("synapse8"))
+    assert converted.tolist() == [0, 7, 4, 3, 2, 0, 5, 8, 1, 0, 0, 6, 0, 0]
 
 
-def test_ids_that_a_mask_cannot_hold():
+def test_ids_above_the_maximum():
     with pytest.raises(InputError, match="label set far: ids up to 255 can be learned, got 256"):
         label_set("btcv13").convert(np.arange(3), LabelSet("far", {256: "spleen"}))
 
 
-def test_unknown_ids_are_named():
+def test_unknown_ids_are_reported():
     with pytest.raises(InputError, match=r"scan: label ids \[14, 99\] are not in the set 'btcv13'"):
         label_set("btcv13").check_ids(np.array([0, 1, 14, 99]), "scan")
 
@@ -48,7 +48,7 @@ def test_table_beside_a_mask(tmp_path):
     assert label_set(str(labels_file(mask))).organs == label_set("synapse8").organs
 
 
-def test_names_that_nobody_knows():
+def test_unknown_names():
     with pytest.raises(InputError, match="did you mean 'synapse8'"):
         label_set("synapse")
     with pytest.raises(InputError, match="unknown organ 'livr'; did you mean 'liver'"):

@@ -1,4 +1,4 @@
-"""Phantoms: reproducible, oriented, and as hard as they claim."""
+"""Phantoms: reproducible, correctly oriented, and as difficult as documented."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def test_same_seed_same_bytes(tmp_path):
     assert len(set(digests(tmp_path / "a").values()) & set(digests(tmp_path / "c").values())) == 0
 
 
-def test_a_case_does_not_depend_on_how_many_there_are(tmp_path):
+def test_a_case_does_not_depend_on_the_number_of_cases(tmp_path):
     list(write_phantoms(tmp_path, 1, 5, size=48, slices=10))
     image, labels, affine = make_phantom(5, 1, 48, 10)
     np.testing.assert_array_equal(np.asanyarray(nib.load(tmp_path / "img" / "img0001.nii.gz").dataobj), image)
@@ -42,18 +42,18 @@ def cases():
     return [make_phantom(0, number, 96, 40) for number in range(1, 7)]
 
 
-def test_anatomy_lies_where_it_should(cases):
-    """By the affine alone: the liver is on the patient's right, the spleen on the left, the aorta behind."""
+def test_anatomical_positions(cases):
+    """In world coordinates, the liver is on the patient's right, the spleen on the left, the aorta behind."""
     for _, labels, affine in cases:
-        centre = {}
+        center = {}
         for organ in EIGHT:
             voxels = np.argwhere(labels == label_set("btcv13").id_of(organ))
             assert len(voxels) > 30, organ
-            centre[organ] = (affine @ [*voxels.mean(0), 1])[:3]
-        right, front = 0, 1  # RAS: x grows to the right's opposite, i.e. R is positive in "RAS"
-        assert centre["liver"][right] > centre["spleen"][right]
-        assert centre["right_kidney"][right] > centre["left_kidney"][right]
-        assert centre["aorta"][front] < centre["stomach"][front]
+            center[organ] = (affine @ [*voxels.mean(0), 1])[:3]
+        right, front = 0, 1  # RAS+: x grows to the patient's right, y to the front
+        assert center["liver"][right] > center["spleen"][right]
+        assert center["right_kidney"][right] > center["left_kidney"][right]
+        assert center["aorta"][front] < center["stomach"][front]
 
 
 def test_orientations_differ_and_some_are_oblique(cases):
@@ -64,17 +64,17 @@ def test_orientations_differ_and_some_are_oblique(cases):
     assert not all(oblique)
 
 
-def test_neighbours_overlap_in_density(cases):
-    """No window of HU tells pancreas or gallbladder from what surrounds them."""
+def test_neighbors_overlap_in_density(cases):
+    """No HU window separates pancreas or gallbladder from their surroundings."""
     for image, labels, _ in cases:
         for organ in ("pancreas", "gallbladder"):
             inside = image[labels == label_set("btcv13").id_of(organ)]
             low, high = np.percentile(inside, (10, 90))
-            others = (image > low) & (image < high) & (labels != label_set("btcv13").id_of(organ))
-            assert others.sum() > 5 * len(inside)
+            outside = (image > low) & (image < high) & (labels != label_set("btcv13").id_of(organ))
+            assert outside.sum() > 5 * len(inside)
 
 
-def test_canonical_orientation_brings_all_to_one(cases):
+def test_canonical_orientation_is_the_same_for_all_cases(cases):
     for image, labels, affine in cases:
         grid = Grid(image.shape, affine)
         canonical = grid.to_canonical(labels)
@@ -85,7 +85,7 @@ def test_canonical_orientation_brings_all_to_one(cases):
         np.testing.assert_array_equal(grid.to_file(canonical), labels)
 
 
-def test_bad_numbers(tmp_path):
+def test_invalid_number_of_cases(tmp_path):
     with pytest.raises(InputError, match="cases must be at least 1"):
         list(write_phantoms(tmp_path, 0, 0))
     assert not list(tmp_path.iterdir())
@@ -93,7 +93,7 @@ def test_bad_numbers(tmp_path):
 
 @pytest.mark.full
 def test_intensity_and_position_alone_do_not_find_the_organs(tmp_path):
-    """The shipped baseline, fitted on twelve cases, on four others: as hard as the phantoms claim to be."""
+    """The shipped baseline, fitted on twelve cases, scores as low on four others as documented."""
     for _ in write_phantoms(tmp_path / "phantoms", 16, 5):
         pass
     names = [f"{n:04d}" for n in range(1, 17)]

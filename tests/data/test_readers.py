@@ -1,4 +1,4 @@
-"""Readers take what is whole and refuse, with a reason, what is not."""
+"""Readers accept intact files and refuse others with a reason."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ def path(volume, tmp_path):
     return tmp_path / "scan.nii.gz"
 
 
-def test_round_trip_is_nibabels(volume, path):
-    theirs = nib.load(path)
-    ours = read_nifti(path)
-    np.testing.assert_array_equal(ours.data, volume)
-    np.testing.assert_array_equal(np.asanyarray(theirs.dataobj), volume)
-    np.testing.assert_allclose(ours.affine, AFFINE)
-    np.testing.assert_allclose(theirs.affine, AFFINE)
-    assert theirs.get_data_dtype() == np.int16
-    assert ours.spacing == pytest.approx((0.8, 0.8, 3))
+def test_round_trip_matches_nibabel(volume, path):
+    reference = nib.load(path)
+    result = read_nifti(path)
+    np.testing.assert_array_equal(result.data, volume)
+    np.testing.assert_array_equal(np.asanyarray(reference.dataobj), volume)
+    np.testing.assert_allclose(result.affine, AFFINE)
+    np.testing.assert_allclose(reference.affine, AFFINE)
+    assert reference.get_data_dtype() == np.int16
+    assert result.spacing == pytest.approx((0.8, 0.8, 3))
 
 
 def test_same_content_same_bytes(volume, path, tmp_path):
@@ -45,7 +45,7 @@ def test_same_content_same_bytes(volume, path, tmp_path):
     assert (tmp_path / "other.nii.gz").read_bytes() == path.read_bytes()
 
 
-def test_scaled_and_plain_files(volume, tmp_path):
+def test_scaled_files(volume, tmp_path):
     image = nib.Nifti1Image(volume.astype(np.float32), AFFINE)
     image.header.set_slope_inter(2, -1024)
     nib.save(image, tmp_path / "scaled.nii")
@@ -53,14 +53,14 @@ def test_scaled_and_plain_files(volume, tmp_path):
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.5, 0.95, 0.999])
-def test_cut_gzip(path, keep):
+def test_truncated_gzip(path, keep):
     content = path.read_bytes()
     path.write_bytes(content[: int(keep * len(content))])
     with pytest.raises(InputError, match="truncated or damaged"):
         read_scan(path)
 
 
-def test_every_flipped_byte_is_noticed(path):
+def test_every_flipped_byte_is_detected(path):
     content = bytearray(path.read_bytes())
     for position in range(30, len(content), max(1, len(content) // 25)):
         damaged = bytearray(content)
@@ -70,7 +70,7 @@ def test_every_flipped_byte_is_noticed(path):
             read_scan(path)
 
 
-def test_cut_plain_file(volume, tmp_path):
+def test_truncated_uncompressed_file(volume, tmp_path):
     path = tmp_path / "scan.nii"
     write_nifti(path, volume, AFFINE)
     path.write_bytes(path.read_bytes()[:1000])
@@ -78,7 +78,7 @@ def test_cut_plain_file(volume, tmp_path):
         read_scan(path)
 
 
-def test_things_that_are_no_scan(tmp_path, volume):
+def test_files_that_are_not_scans(tmp_path, volume):
     text = tmp_path / "text.nii.gz"
     text.write_bytes(gzip.compress(b"hello" * 200))
     with pytest.raises(InputError, match="not a NIfTI file"):
@@ -109,7 +109,7 @@ def test_label_values(tmp_path):
         read_labels(tmp_path / "fractions.nii.gz", label_set("btcv13"))
 
 
-def test_masks_are_turned_but_never_moved(volume):
+def test_masks_are_reoriented_but_never_shifted(volume):
     image = Volume(volume, AFFINE, "image")
     turned = volume[::-1].transpose(2, 0, 1)
     flip = AFFINE.copy()
@@ -132,8 +132,8 @@ def test_folders(tmp_path):
 
 
 @pytest.mark.parametrize("qform", [0, 1])
-def test_a_spacing_of_zero(volume, tmp_path, qform):
-    """nibabel would read it as 1 mm without a word."""
+def test_zero_spacing(volume, tmp_path, qform):
+    """nibabel silently reads it as 1 mm."""
     image = nib.Nifti1Image(volume, AFFINE)
     image.set_sform(None, 0)
     image.set_qform(AFFINE, qform)
@@ -148,11 +148,11 @@ def test_a_spacing_of_zero(volume, tmp_path, qform):
 @pytest.mark.parametrize(
     ("names", "keys"),
     [
-        (["ph_001_0000", "ph_002_0000"], ["ph_001", "ph_002"]),  # nnU-Net's one channel
+        (["ph_001_0000", "ph_002_0000"], ["ph_001", "ph_002"]),  # nnU-Net's only channel
         (["site_0000", "site_0001"], ["site_0000", "site_0001"]),  # numbers from zero
     ],
 )
-def test_names_by_which_scans_pair(path, tmp_path, names, keys):
+def test_keys_that_pair_scans(path, tmp_path, names, keys):
     for name in names:
         (tmp_path / "in").mkdir(exist_ok=True)
         (tmp_path / "in" / f"{name}.nii.gz").write_bytes(path.read_bytes())

@@ -1,4 +1,4 @@
-"""Samples: slices and patches that depend on the seed and their number alone."""
+"""Samples: slices and patches that depend only on the seed and the sample number."""
 
 from __future__ import annotations
 
@@ -35,16 +35,16 @@ def case(phantoms, tmp_path):
     return cached(synapse_cases(phantoms)["0001"], tmp_path / "cache", BTCV, SYNAPSE)
 
 
-def test_a_healthy_case_is_kept_unless_all_are(phantoms, tmp_path):
+def test_a_case_without_organs_is_kept_unless_all_lack_them(phantoms, tmp_path):
     """A mask without organs is a negative example; a run without a single organ has the wrong label set."""
-    target = type(SYNAPSE)("other", {1: "urinary_bladder"})
+    target = type(SYNAPSE)("bladder", {1: "urinary_bladder"})
     case = cached(synapse_cases(phantoms)["0001"], tmp_path, BTCV, target)
     assert case.foreground.shape == (0, 3)
     image, label = Patches([case], (8, 32, 32)).read(3, seed=0)
     assert image.shape == (8, 32, 32)
     assert not label.any()
-    sick = cached(synapse_cases(phantoms)["0002"], tmp_path, BTCV, SYNAPSE)
-    assert len(open_patches([case, sick], (8, 32, 32), 4)) == 8
+    with_organs = cached(synapse_cases(phantoms)["0002"], tmp_path, BTCV, SYNAPSE)
+    assert len(open_patches([case, with_organs], (8, 32, 32), 4)) == 8
     with pytest.raises(InputError, match="no training case contains any organ of label_set"):
         open_patches([case], (8, 32, 32), 4)
 
@@ -62,7 +62,7 @@ SOURCES = {
 
 
 @pytest.mark.parametrize("kind", SOURCES)
-def test_sample_n_depends_on_seed_and_n_only(case, kind):
+def test_sample_n_depends_only_on_seed_and_n(case, kind):
     def source():
         return SOURCES[kind](case)
 
@@ -75,25 +75,25 @@ def test_sample_n_depends_on_seed_and_n_only(case, kind):
     loader = DataLoader(stream(source(), length=40), batch_size=8, num_workers=2, multiprocessing_context="spawn")
     loaded = torch.cat([batch["image"] for batch in loader])
     assert torch.equal(loaded, torch.stack([sample["image"] for sample in expected]))
-    other = stream(source(), seed=1)
-    assert not all(torch.equal(other[n]["image"], expected[n]["image"]) for n in range(8))
+    reseeded = stream(source(), seed=1)
+    assert not all(torch.equal(reseeded[n]["image"], expected[n]["image"]) for n in range(8))
 
 
-def test_slices_made_ready_once_are_those_made_each_time(phantoms, tmp_path):
-    """Here of the published recipe: scaled and resized in the cache, then turned; against all of it every time."""
+def test_prepared_slices_equal_slices_transformed_each_time(phantoms, tmp_path):
+    """The published recipe: scaled and resized in the cache, then augmented, against all transforms on each read."""
     settings = compose([f"data.root={phantoms}", "network.size=96", "training.balanced=0.5"])
     transforms = transforms_of(settings)
     assert [spec["_target_"].split(".")[-1] for spec in transforms.specs] == ["ScaleIntensityRanged", "ZoomSliced"]
     cases = list(read_cases(synapse_cases(phantoms).values(), tmp_path, BTCV, SYNAPSE))
-    ready = SampleStream(source_of(settings, transforms, cases, SilentProgress()), transforms.each, TASK, 0, 64)
-    whole = Compose([*transforms.once.transforms, *transforms.each.transforms])
-    fresh = SampleStream(Slices(cases, balanced=0.5), whole, TASK, 0, 64)
+    from_cache = SampleStream(source_of(settings, transforms, cases, SilentProgress()), transforms.each, TASK, 0, 64)
+    combined = Compose([*transforms.once.transforms, *transforms.each.transforms])
+    fresh = SampleStream(Slices(cases, balanced=0.5), combined, TASK, 0, 64)
     for n in range(64):
         for key in ("image", "label"):
-            assert torch.equal(ready[n][key], fresh[n][key])
+            assert torch.equal(from_cache[n][key], fresh[n][key])
 
 
-def test_slices_are_made_ready_once(case):
+def test_slices_are_prepared_once(case):
     calls = []
 
     def double(sample):
@@ -113,8 +113,8 @@ def test_an_epoch_sees_every_slice_once(case):
     assert sorted(row.tobytes() for row in rows) == sorted(row.tobytes() for row in case.image[:])
 
 
-def test_balanced_slices_show_every_organ_as_often(case):
-    """Slices are drawn for an organ: the rarest is in at least its share of them; half of that with half the share."""
+def test_balanced_slices_show_organs_equally_often(case):
+    """The rarest organ is in at least its share of balanced slices, and in more than without balancing."""
     organs = np.setdiff1d(case.label, [0])
     rarest = min(organs, key=lambda organ: (case.label[:] == organ).any((1, 2)).sum())
 
@@ -126,22 +126,22 @@ def test_balanced_slices_show_every_organ_as_often(case):
     assert share(1.0) > share(0.0)
 
 
-def test_patches_look_at_organs_and_reach_beyond_small_volumes(case):
+def test_patches_favor_organs_and_may_exceed_the_volume(case):
     source = Patches([case], (32, 80, 32))
     image, label = source.read(0, seed=0)
     assert image.shape == label.shape == (32, 80, 32)
-    assert np.array_equal(image[-1], image[case.image.shape[0] - 1])  # the border repeats
+    assert np.array_equal(image[-1], image[case.image.shape[0] - 1])  # the border is replicated
     small = (4, 8, 8)
     source = Patches([case], small)
     hits = np.mean([source.read(n, seed=0)[1].any() for n in range(200)])
-    holds = ndimage.maximum_filter(case.label[:] > 0, small, mode="constant")
-    anywhere = holds[2:-1, 4:-3, 4:-3].mean()  # of patches that lie inside
+    contains_organ = ndimage.maximum_filter(case.label[:] > 0, small, mode="constant")
+    anywhere = contains_organ[2:-1, 4:-3, 4:-3].mean()  # of patches inside the volume
     assert anywhere < 0.4
-    assert hits > 0.5  # half of them look at an organ, the others where they may
+    assert hits > 0.5  # half of them are centered on an organ, the others anywhere
 
 
 @pytest.mark.parametrize(("n", "goal"), [(512, 224), (512, 512), (101, 64), (64, 224), (7, 5)])
-def test_resizing_slices_is_scipys_zoom(rng, n, goal):
+def test_resizing_slices_matches_scipy_zoom(rng, n, goal):
     image, label = rng.standard_normal((n, n + 3)).astype(np.float32), rng.integers(0, 9, (n, n + 3)).astype(np.uint8)
     factors = goal / n, (goal + 2) / (n + 3)
     expected = ndimage.zoom(image, factors, order=3)

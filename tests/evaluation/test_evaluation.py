@@ -1,4 +1,4 @@
-"""Means say their n; the real pair gives the known numbers."""
+"""Means and their counts; a real pair gives the known numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def score(pairs, protocol, organs=("liver", "spleen"), pred=TWO, label=TWO):
 
 @pytest.fixture
 def pairs(tmp_path):
-    """Case 1: liver right, spleen missed. Case 2: liver half, spleen hallucinated. Case 3: no spleen at all."""
+    """Case 1: liver correct, spleen missed. Case 2: half the liver, spleen hallucinated. Case 3: spleen absent."""
     liver, spleen = np.zeros((2, 4, 4, 8), np.uint8)
     liver[:2], spleen[3] = 1, 2
     half = liver.copy()
@@ -33,7 +33,7 @@ def pairs(tmp_path):
     return find_pairs(tmp_path / "pred", tmp_path / "label")[0]
 
 
-def test_physical_means_tell_missed_from_absent(pairs):
+def test_physical_means_distinguish_missed_from_absent(pairs):
     summary = score(pairs, "physical")
     assert summary["n_cases"] == 3
     assert summary["hd95_unit"] == "mm"
@@ -69,7 +69,7 @@ def test_an_organ_that_a_set_lacks(pairs):
 
 
 def test_the_real_pair_gives_the_known_numbers(real_data):
-    """Two runs of another model over one scan: numbers worked out independently of this code."""
+    """Two runs of another model on one scan; the numbers were computed independently of this code."""
     pairs, _ = find_pairs(real_data / "ct-a" / "labels_v2_rerun.nii.gz", real_data / "ct-a" / "labels_v1.nii.gz")
     sets = label_set("totalsegmentator_v2"), label_set("totalsegmentator_v1")
     organs = score(pairs, "physical", EIGHT, *sets)["organs"]
@@ -84,10 +84,10 @@ def test_the_real_pair_gives_the_known_numbers(real_data):
 
 
 def test_one_mask_is_drawn_on_its_own_scan(pairs, tmp_path):
-    """Of a folder of scans the one of the same name, of one scan that."""
-    one = tmp_path / "pred" / "img0002.nii.gz", tmp_path / "label" / "label0002.nii.gz"
-    assert find_pairs(*one, tmp_path / "pred")[0][0].image == one[0]
-    assert find_pairs(*one, one[1])[0][0].image == one[1]
-    one[0].rename(tmp_path / "img0009.nii.gz")
+    """In a folder of scans, the scan with the same name; otherwise the given scan."""
+    paths = tmp_path / "pred" / "img0002.nii.gz", tmp_path / "label" / "label0002.nii.gz"
+    assert find_pairs(*paths, tmp_path / "pred")[0][0].image == paths[0]
+    assert find_pairs(*paths, paths[1])[0][0].image == paths[1]
+    paths[0].rename(tmp_path / "img0009.nii.gz")
     with pytest.raises(InputError, match=r"pred: no image for .*img0009.nii.gz; the folder has 0001, 0003"):
-        find_pairs(tmp_path / "img0009.nii.gz", one[1], tmp_path / "pred")
+        find_pairs(tmp_path / "img0009.nii.gz", paths[1], tmp_path / "pred")

@@ -1,4 +1,4 @@
-"""Slice-wise inference against the published protocol, windows against the network applied at once."""
+"""Slice-wise inference against the published protocol, sliding windows against the network on the whole volume."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ def test_slices_reproduce_the_published_test(golden):
         return torch.cat([-50 * (x - c / 8) ** 2 for c in range(9)], 1)
 
     done = []
-    found = SliceInferer(size=64, batch_size=4)(numbers["image"], network, progress=done.append)
-    np.testing.assert_array_equal(found, numbers["pred"])
+    mask = SliceInferer(size=64, batch_size=4)(numbers["image"], network, progress=done.append)
+    np.testing.assert_array_equal(mask, numbers["pred"])
     assert done == [4 / 6, 1]
 
 
@@ -28,13 +28,13 @@ def test_windows_of_a_pointwise_network_equal_the_network(rng):
 
     done = []
     inferer = WindowInferer((8, 8, 8), overlap=0.5, sw_batch_size=3)
-    found = inferer(image, network, progress=done.append)
-    np.testing.assert_array_equal(found, network(torch.from_numpy(image)[None, None])[0].argmax(0).numpy())
+    mask = inferer(image, network, progress=done.append)
+    np.testing.assert_array_equal(mask, network(torch.from_numpy(image)[None, None])[0].argmax(0).numpy())
     assert done == sorted(done)
     assert done[-1] == 1
 
 
 def test_windows_to_another_grid_follow_the_logits():
     image = np.linspace(0, 1, 8, dtype=np.float32)[:, None, None].repeat(4, 1).repeat(4, 2)
-    found = WindowInferer((8, 4, 4))(image, lambda x: torch.cat([0.5 - x, x - 0.5], 1), shape=(16, 4, 4))
-    assert found[:, 0, 0].tolist() == [0] * 8 + [1] * 8
+    mask = WindowInferer((8, 4, 4))(image, lambda x: torch.cat([0.5 - x, x - 0.5], 1), shape=(16, 4, 4))
+    assert mask[:, 0, 0].tolist() == [0] * 8 + [1] * 8

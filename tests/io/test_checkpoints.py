@@ -1,4 +1,4 @@
-"""Checkpoints appear whole or not at all."""
+"""Checkpoints are written atomically."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from medups.errors import InputError
 from medups.io.checkpoints import CheckpointError, load_checkpoint, save_checkpoint
 
 
-def test_a_disk_that_fills_up_within_a_file(tmp_path):
-    """torch then fails to close the file, and says nothing of the disk."""
+def test_a_disk_that_fills_up_during_a_write(tmp_path):
+    """torch then fails to close the file, and its error does not mention the disk."""
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -30,11 +30,11 @@ def test_a_disk_that_fills_up_within_a_file(tmp_path):
     assert list(tmp_path.iterdir()) == [path]
 
 
-def test_damaged_checkpoints_are_told(tmp_path):
+def test_damaged_checkpoints_are_reported(tmp_path):
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
-    whole = path.read_bytes()
-    path.write_bytes(whole[:-20])
+    intact = path.read_bytes()
+    path.write_bytes(intact[:-20])
     with pytest.raises(InputError, match="damaged file or another kind"):
         load_checkpoint(path)
     save_checkpoint(path, {"weights": torch.arange(100.0)})
@@ -45,7 +45,7 @@ def test_damaged_checkpoints_are_told(tmp_path):
         load_checkpoint(path)
 
 
-def test_a_failed_write_leaves_the_old_file(tmp_path):
+def test_a_failed_write_keeps_the_old_file(tmp_path):
     path = tmp_path / "last.pt"
     save_checkpoint(path, {"step": 1})
     with pytest.raises(Exception, match="pickle"):
@@ -54,13 +54,13 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["last.pt"]
 
 
-def test_half_a_checkpoint_of_a_killed_process_goes(tmp_path):
-    """A file that is like it, but the user's, stays, and so does one that may still be written."""
+def test_partial_checkpoints_of_a_killed_process_are_removed(tmp_path):
+    """The user's files with similar names stay, and so do recent files, which another process may be writing."""
     hour_ago = time.time() - 3600
     for name in (".last.pt.a1b2c3d4.part", ".last.pt.mine.part", ".last.pt.old"):
         (tmp_path / name).write_bytes(b"half")
         os.utime(tmp_path / name, (hour_ago, hour_ago))
     (tmp_path / ".last.pt.e5f6a7b8.part").write_bytes(b"half")
     save_checkpoint(tmp_path / "last.pt", {"step": 1})
-    left = sorted(p.name for p in tmp_path.iterdir())
-    assert left == [".last.pt.e5f6a7b8.part", ".last.pt.mine.part", ".last.pt.old", "last.pt"]
+    remaining = sorted(p.name for p in tmp_path.iterdir())
+    assert remaining == [".last.pt.e5f6a7b8.part", ".last.pt.mine.part", ".last.pt.old", "last.pt"]

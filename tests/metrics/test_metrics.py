@@ -1,4 +1,4 @@
-"""Overlap and distances against cases worked out by hand and the published protocol's numbers."""
+"""Overlap and distances against cases computed by hand and the numbers of the published protocol."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ def test_dice_by_hand():
 
 def test_distances_of_shifted_points():
     a, b = cube((5, 5, 5), (1, 1, 1), (2, 2, 2)), cube((5, 5, 5), (1, 3, 4), (2, 4, 5))
-    there, back = surface_distances(a, b, (9, 2, 1.5))
-    assert there.tolist() == back.tolist() == [pytest.approx(np.hypot(4, 4.5))]
+    forward, backward = surface_distances(a, b, (9, 2, 1.5))
+    assert forward.tolist() == backward.tolist() == [pytest.approx(np.hypot(4, 4.5))]
 
 
-def test_surface_leaves_the_inside_out_and_counts_the_volume_border():
+def test_surface_excludes_the_interior_and_includes_the_volume_border():
     full = np.ones((3, 3, 3), dtype=bool)
-    there, _ = surface_distances(full, full, (1, 1, 1))
-    assert there.shape == (26,)
+    distances, _ = surface_distances(full, full, (1, 1, 1))
+    assert distances.shape == (26,)
 
 
 def test_hd95_is_the_percentile_of_both_directions_pooled():
-    """Two bars of one voxel's width: distances by hand 0 0 0 0 1 2 one way, 0 0 0 0 the other."""
+    """Two bars, one voxel wide: by hand, distances are 0 0 0 0 1 2 one way and 0 0 0 0 the other."""
     a, b = cube((1, 1, 6), (0, 0, 0), (1, 1, 6)), cube((1, 1, 6), (0, 0, 0), (1, 1, 4))
     assert hausdorff95_mm(a, b, (1, 1, 1)) == pytest.approx(np.percentile([0, 0, 0, 0, 1, 2, 0, 0, 0, 0], 95))
     assert hausdorff95_mm(a, b, (1, 1, 3)) == pytest.approx(3 * np.percentile([0, 0, 0, 0, 1, 2, 0, 0, 0, 0], 95))
@@ -50,8 +50,8 @@ def test_surface_dice_by_hand():
     assert surface_dice(a & ~a, b & ~b, (1, 1, 1), tolerance_mm=1) is None
 
 
-def test_distances_do_not_depend_on_where_the_masks_lie(rng):
-    """Masks are cropped before distances are taken; a larger volume around them changes nothing."""
+def test_distances_do_not_depend_on_the_position_of_the_masks(rng):
+    """Masks are cropped before distances are computed, so a larger surrounding volume changes nothing."""
     a, b = rng.random((2, 6, 7, 5)) < 0.4
     inner = hausdorff95_mm(np.pad(a, 1), np.pad(b, 1), (3, 1, 1))
     assert hausdorff95_mm(np.pad(a, 9), np.pad(b, 9), (3, 1, 1)) == inner

@@ -1,4 +1,4 @@
-"""Small networks of MONAI, which tests of swaps share."""
+"""Small MONAI networks shared by the swap tests."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ FEATURES = (8, 8, 16, 16, 16, 8)
 LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
 
 
-# each with the size of an image that no power of two divides, where the network takes one
+# each with an image size, an uneven one where the network accepts it
 NETS = {
     "BasicUNet": (lambda d: nets.BasicUNet(d, 1, 3, FEATURES), 35),
     "BasicUNet, interpolated": (lambda d: nets.BasicUNet(d, 1, 3, FEATURES, upsample="nontrainable"), 35),
@@ -44,8 +44,8 @@ def logits(net, image):
 
 
 def idle(net, image):
-    """Parameters that no gradient reaches."""
+    """Names of the parameters that receive no gradient."""
     net.train().zero_grad()
     out = net(image)
-    sum(one.square().mean() for one in (out if isinstance(out, list | tuple) else [out])).backward()
+    sum(output.square().mean() for output in (out if isinstance(out, list | tuple) else [out])).backward()
     return {name for name, parameter in net.named_parameters() if parameter.grad is None}

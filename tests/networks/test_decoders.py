@@ -32,15 +32,15 @@ def test_odd_sizes_and_every_parameter_learns(decoder, options, upsampler, dims)
     logits = net(maps, size=(18, 22, 18)[:dims])
     assert logits[0].shape == (2, 3, *(18, 22, 18)[:dims])
     assert len(logits) == 3
-    sum(one.square().sum() for one in logits).backward()
+    sum(level.square().sum() for level in logits).backward()
     idle = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # the direct way has no use for a refined guide; a softmax does not see what is added to all of its logits
+    # the direct decoder ignores a refined guide; softmax is invariant to a constant added to all logits
     assert all("upsampler" in name and ("highpass" in name or name.endswith("bias")) for name in idle), idle
     assert net.eval()(maps).shape == (2, 3, *maps[0].shape[2:])
 
 
-def test_direct_decoder_with_linear_upsampling_is_what_torch_computes():
-    """The head of SegFormer: projections, bilinear to the finest, one fusion."""
+def test_direct_decoder_with_linear_upsampling_matches_torch():
+    """SegFormer's head: projections, bilinear resizing to the finest map, one fusion."""
     torch.manual_seed(0)
     net, maps = DirectDecoder(2, CHANNELS, 3, 16, "linear").eval(), pyramid(2)
     size = maps[0].shape[2:]
@@ -51,7 +51,7 @@ def test_direct_decoder_with_linear_upsampling_is_what_torch_computes():
 
 
 def test_fusion_decoder_fuses_the_refined_guide():
-    """What FreqFusion's high pass does to the guide reaches the result."""
+    """Changes that FreqFusion's high pass makes to the guide affect the result."""
     torch.manual_seed(0)
     net, maps = FusionDecoder(2, CHANNELS, 3, 16, "freqfusion", {"compressed_channels": 16}).eval(), pyramid(2)
     before = net(maps)
@@ -68,11 +68,11 @@ def test_on_a_monai_encoder():
 
 
 def test_bad_arguments():
-    with pytest.raises(ValueError, match="in_channels must name at least two maps"):
+    with pytest.raises(ValueError, match="in_channels must list at least two maps"):
         DirectDecoder(2, [8], 2)
     with pytest.raises(ValueError, match="width must be a multiple of 8, got 12"):
         FusionDecoder(2, CHANNELS, 2, 12)
-    with pytest.raises(ValueError, match="built for 3 maps, got 2"):
+    with pytest.raises(ValueError, match="expected 3 maps, got 2"):
         FusionDecoder(2, CHANNELS, 2, 16)(pyramid(2)[:2])
 
 
@@ -84,16 +84,16 @@ def test_bad_arguments():
     ],
     ids=["TransUNet", "SwinUNet"],
 )
-def test_deep_supervision_of_whole_networks(network, levels):
-    """While training a list, finest first, that teaches every head; in use the network it is without."""
+def test_deep_supervision_of_complete_networks(network, levels):
+    """Training returns a list, finest first, and every head gets a gradient; eval mode ignores deep supervision."""
     torch.manual_seed(0)
-    net, plain = network(out_channels=3, deep_supervision=True), network(out_channels=3)
+    net, baseline = network(out_channels=3, deep_supervision=True), network(out_channels=3)
     image = torch.randn(2, 1, levels[0], levels[0])
     logits = net.train()(image)
-    assert [tuple(one.shape) for one in logits] == [(2, 3, n, n) for n in levels]
-    sum(one.square().mean() for one in logits).backward()
+    assert [tuple(level.shape) for level in logits] == [(2, 3, n, n) for n in levels]
+    sum(level.square().mean() for level in logits).backward()
     assert all(parameter.grad is not None for parameter in net.parameters())
-    extra = plain.load_state_dict(net.state_dict(), strict=False).unexpected_keys
+    extra = baseline.load_state_dict(net.state_dict(), strict=False).unexpected_keys
     assert {name.split(".")[0] for name in extra} == {"deep_heads"}
     with torch.no_grad():
-        assert torch.equal(net.eval()(image), plain.eval()(image))
+        assert torch.equal(net.eval()(image), baseline.eval()(image))

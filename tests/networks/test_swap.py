@@ -1,4 +1,4 @@
-"""Swapped networks against the networks they were."""
+"""Swapped networks compared with the original ones."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ def options(upsampler):
     return {"compressed_channels": 16} if upsampler == "freqfusion" else {}
 
 
-def whole(image):
-    """An image of a size that the old upsampling fits."""
+def divisible_image(image):
+    """A random image whose size the original upsampling supports."""
     return torch.randn(2, 1, *[max(16, n // 32 * 32) for n in image.shape[2:]])
 
 
 class Native(nn.Module):
-    """What upsampled before, called as an upsampler."""
+    """The original upsampling layer behind the interface of an upsampler."""
 
     def __init__(self, old):
         super().__init__()
@@ -42,7 +42,7 @@ class Native(nn.Module):
 
 
 def step_at(net, path):
-    """The step that stands where ``path`` was."""
+    """The step that replaced ``path``."""
     steps = {
         name.removesuffix(".step"): module for name, module in net.named_modules() if isinstance(module, GuidedStep)
     }
@@ -50,21 +50,21 @@ def step_at(net, path):
 
 
 @DIMS
-@pytest.mark.parametrize("name", [name for name in NETS if name != "MedNeXt"])  # test_mednext_runs_as_before is its own
-def test_all_but_the_upsampling_stays(name, dims):
-    """With the old upsampling put back into the swapped steps the network computes what it did."""
+@pytest.mark.parametrize("name", [name for name in NETS if name != "MedNeXt"])  # see test_mednext_runs_as_before
+def test_only_the_upsampling_changes(name, dims):
+    """With the original upsampling back in the swapped steps, the network computes its original output."""
     net, image = make(name, dims)
     net.eval()
     swapped = copy.deepcopy(net)
     only = "model.1.*" if name.startswith("UNet ") or name == "UNet" else "*"  # the outermost step of UNet differs
     report = swap_upsampling(swapped, "linear", only=only)
     assert report.swapped
-    for done in report.swapped:
-        step = step_at(swapped, done.path)
-        step.upsampler = Native(net.get_submodule(done.path))
-        if done.old == "transposed convolution":
-            step.project = nn.Identity()  # it did that, too
-    image = whole(image)
+    for swap in report.swapped:
+        step = step_at(swapped, swap.path)
+        step.upsampler = Native(net.get_submodule(swap.path))
+        if swap.old == "transposed convolution":
+            step.project = nn.Identity()  # the transposed convolution also projected
+    image = divisible_image(image)
     with torch.no_grad():
         torch.testing.assert_close(logits(swapped, image), logits(net, image))
 
@@ -79,7 +79,7 @@ def test_all_but_the_upsampling_stays(name, dims):
     ids=["SegResNet", "BasicUNet", "FlexibleUNet"],
 )
 @DIMS
-def test_the_interpolation_they_had(net, upsampler, dims):
+def test_swap_to_the_original_interpolation(net, upsampler, dims):
     torch.manual_seed(0)
     net, image = net(dims).eval(), torch.randn(1, 1, *[32] * dims)
     with torch.no_grad():
@@ -90,7 +90,7 @@ def test_the_interpolation_they_had(net, upsampler, dims):
 
 @pytest.mark.parametrize("source", ["MONAI, 2-D", "MONAI, 3-D", "torchvision"])
 def test_feature_pyramid(source):
-    """Nearest is what it had; FreqFusion's refined guide takes the lateral map's place in the sum."""
+    """Nearest is the original upsampling; FreqFusion's refined guide takes the lateral map's place in the sum."""
     torch.manual_seed(0)
     dims = 3 if "3-D" in source else 2
     if source == "torchvision":
@@ -100,7 +100,7 @@ def test_feature_pyramid(source):
     maps = OrderedDict((str(n), torch.randn(1, c, *[s] * dims)) for n, (c, s) in enumerate(((8, 13), (12, 7), (16, 4))))
     expected = net(maps)
     report = swap_upsampling(net, "nearest")
-    assert [done.path for done in report.swapped] == ["steps.0", "steps.1"]
+    assert [swap.path for swap in report.swapped] == ["steps.0", "steps.1"]
     for name, value in net(maps).items():
         torch.testing.assert_close(value, expected[name])
     swap_upsampling(net, "freqfusion", compressed_channels=16)
@@ -111,12 +111,12 @@ def test_feature_pyramid(source):
 
 
 def test_mask_rcnn_with_another_pyramid():
-    """The whole detector of torchvision: its loss falls to what the new steps learn, and nothing in them is idle."""
+    """torchvision's complete detector: every parameter of the new steps receives a gradient."""
     detection = pytest.importorskip("torchvision").models.detection
     torch.manual_seed(0)
     net = detection.maskrcnn_resnet50_fpn(weights=None, weights_backbone=None, num_classes=2)
     report = swap_upsampling(net, "resfu", embed_channels=8)
-    assert [done.path for done in report.swapped] == [f"backbone.fpn.steps.{number}" for number in range(3)]
+    assert [swap.path for swap in report.swapped] == [f"backbone.fpn.steps.{number}" for number in range(3)]
     maps = net.backbone(torch.randn(1, 3, 65, 97))
     assert {name: tuple(value.shape[2:]) for name, value in maps.items()}["0"] == (17, 25)
     sum(value.square().mean() for value in maps.values()).backward()
@@ -134,7 +134,7 @@ class _Sum(nn.Module):
 
 @pytest.mark.parametrize("deep_supervision", [False, True])
 def test_mednext_runs_as_before(deep_supervision):
-    """Its blocks upsample in the middle of other layers, so what is compared is the forward pass of no step swapped."""
+    """Its blocks upsample between other layers, so this compares the forward pass with no step swapped."""
     torch.manual_seed(0)
     net = nets.MedNeXt(2, 8, 1, 3, kernel_size=3, deep_supervision=deep_supervision)
     image = torch.randn(1, 1, 32, 32)
@@ -151,7 +151,7 @@ def test_mednext_runs_as_before(deep_supervision):
 )
 def test_every_parameter_learns(name, dims, upsampler):
     net, image = make(name, dims)
-    before = idle(copy.deepcopy(net), whole(image))
+    before = idle(copy.deepcopy(net), divisible_image(image))
     swap_upsampling(net, upsampler, **options(upsampler))
     assert not idle(net, image) - before
     out = logits(net.eval(), image)
@@ -160,8 +160,8 @@ def test_every_parameter_learns(name, dims, upsampler):
 
 
 @EACH
-def test_weights_of_the_network_as_it_was_load(name):
-    """Before or after the swap, the same network; missing are only new layers, left over only what went."""
+def test_original_weights_load_before_or_after_the_swap(name):
+    """Both orders give the same network; only new layers are missing and only removed ones unexpected."""
     net, image = make(name, 2)
     weights = {
         key: value + 0.1 * torch.rand_like(value) if value.is_floating_point() else value
@@ -173,13 +173,13 @@ def test_weights_of_the_network_as_it_was_load(name):
     swap_upsampling(first, "resfu")
     torch.manual_seed(1)
     report = swap_upsampling(second, "resfu")
-    found = second.load_state_dict(weights, strict=False)
+    result = second.load_state_dict(weights, strict=False)
     assert all(
-        any(part in key for part in (".upsampler.", ".project.", ".stem.", "norm.0.")) for key in found.missing_keys
+        any(part in key for part in (".upsampler.", ".project.", ".stem.", "norm.0.")) for key in result.missing_keys
     )
-    gone = {id(p) for done in report.swapped for p in net.get_submodule(done.path).parameters()}
-    every = net.named_parameters(remove_duplicate=False)
-    assert set(found.unexpected_keys) == {key for key, parameter in every if id(parameter) in gone}
+    removed = {id(p) for swap in report.swapped for p in net.get_submodule(swap.path).parameters()}
+    parameters = net.named_parameters(remove_duplicate=False)
+    assert set(result.unexpected_keys) == {key for key, parameter in parameters if id(parameter) in removed}
     with torch.no_grad():
         torch.testing.assert_close(logits(first.eval(), image), logits(second.eval(), image))
 
@@ -189,7 +189,7 @@ def test_the_report_adds_up(name):
     net, _ = make(name, 2)
     before = sum(parameter.numel() for parameter in net.parameters())
     report = swap_upsampling(net, "resfu")
-    difference = sum(done.new_parameters - done.old_parameters for done in report.swapped)
+    difference = sum(swap.new_parameters - swap.old_parameters for swap in report.swapped)
     assert sum(parameter.numel() for parameter in net.parameters()) == before + difference
     assert len(str(report).splitlines()) == len(report.swapped) + len(report.kept)
 
@@ -201,8 +201,8 @@ def test_copies(name):
     net.eval()
     with torch.no_grad():
         expected = logits(net, image)
-        for other in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
-            assert torch.equal(logits(other, image), expected)
+        for copied in (copy.deepcopy(net), pickle.loads(pickle.dumps(net))):
+            assert torch.equal(logits(copied, image), expected)
 
 
 def test_dry_run_changes_nothing():
@@ -212,13 +212,13 @@ def test_dry_run_changes_nothing():
     assert torch.equal(torch.get_rng_state(), state)
     assert repr(net) == text
     assert all(torch.equal(value, weights[key]) for key, value in net.state_dict().items())
-    assert [(done.path, done.channels, done.guide_channels, done.ratio) for done in report.swapped] == [
+    assert [(swap.path, swap.channels, swap.guide_channels, swap.ratio) for swap in report.swapped] == [
         ("model.2.conv", 8, 16, (2, 2)),
         ("model.1.submodule.2.conv", 8, 8, (2, 2)),
     ]
 
 
-def test_the_refined_guide_takes_the_skips_place_one_level_out():
+def test_refined_guide_replaces_the_skip_one_level_out():
     net, image = make("UNet", 2)
     swap_upsampling(net.eval(), "freqfusion", only="model.1.*", compressed_channels=16)
     inner = net.model[1].submodule
@@ -234,5 +234,5 @@ def test_the_refined_guide_takes_the_skips_place_one_level_out():
 def test_steps_differ_in_ratio_by_axis():
     net = nets.DynUNet(3, 1, 2, [3] * 3, [1, (1, 2, 2), 2], [(1, 2, 2), 2], filters=[8, 8, 16])
     report = swap_upsampling(net, "resfu")
-    assert [done.ratio for done in report.swapped] == [(2, 2, 2), (1, 2, 2)]
+    assert [swap.ratio for swap in report.swapped] == [(2, 2, 2), (1, 2, 2)]
     assert logits(net.eval(), torch.randn(1, 1, 6, 20, 20)).shape == (1, 2, 6, 20, 20)

@@ -11,7 +11,7 @@ from medups.weights import load_published
 
 
 def test_published_network(golden, formula, monkeypatch):
-    """The golden's maker filled the masks of shifted windows, too, by its formula; so does this test."""
+    """The script that made the golden file also filled the shifted-window masks by its formula; so does this test."""
     numbers = golden("swin_unet_tiny_224")
     layers = iter([f"layers.{n}" for n in range(4)] + [f"layers_up.{n}" for n in (1, 2, 3)])
 
@@ -34,15 +34,15 @@ def test_published_network(golden, formula, monkeypatch):
 
 
 def test_windows_do_not_reach_around_the_border():
-    """What shifted windows take from the opposite border is masked: the first rows do not see the last one."""
+    """Shifted windows mask the opposite border: the first rows do not depend on the last one."""
     stage = SwinUNet().eval().stages[1]
     x = torch.randn(1, 192, 28, 28)
     changed = x.clone()
     changed[:, :, -1] += 10
     with torch.no_grad():
-        apart = (stage(x) - stage(changed)).abs().amax((0, 1, 3))
-    assert apart[:17].max() == 0
-    assert apart[17:].min() > 0
+        difference = (stage(x) - stage(changed)).abs().amax((0, 1, 3))
+    assert difference[:17].max() == 0
+    assert difference[17:].min() > 0
 
 
 def test_imagenet_weights_fill_encoder_and_mirrored_decoder(golden, tmp_path):
@@ -51,14 +51,14 @@ def test_imagenet_weights_fill_encoder_and_mirrored_decoder(golden, tmp_path):
     swin |= {"head.weight": np.zeros((1000, 768)), "layers.0.blocks.1.attn_mask": np.zeros((64, 49, 49))}
     network = SwinUNet(upsampler="resfu")
     head = network.head.weight.clone()
-    path = tmp_path / "swin_tiny_patch4_window7_224.pth"  # as Microsoft's file has them
+    path = tmp_path / "swin_tiny_patch4_window7_224.pth"  # in the layout of Microsoft's file
     torch.save({"model": {name: torch.as_tensor(value) for name, value in swin.items()}}, path)
     report = load_published(network, path, layout="swin-imagenet")
-    own = network.state_dict()
+    state = network.state_dict()
     for step, layer in enumerate((2, 1, 0)):
         name = "blocks.1.attn.qkv.weight"
-        assert np.array_equal(own[f"steps.{step}.fuse.1.{name}"], swin[f"layers.{layer}.{name}"])
-    assert np.array_equal(own["stages.3.blocks.0.mlp.linear1.weight"], swin["layers.3.blocks.0.mlp.fc1.weight"])
+        assert np.array_equal(state[f"steps.{step}.fuse.1.{name}"], swin[f"layers.{layer}.{name}"])
+    assert np.array_equal(state["stages.3.blocks.0.mlp.linear1.weight"], swin["layers.3.blocks.0.mlp.fc1.weight"])
     assert torch.equal(network.head.weight, head)
     assert "head.weight" in report.fresh
     assert any("upsampler" in name for name in report.fresh)
@@ -76,7 +76,7 @@ def test_every_parameter_learns(upsampler, image_guide):
     assert logits.shape == (2, 3, 48, 64)
     logits.square().sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # a softmax over taps does not see what is added to all of them, and norms swallow the bias before them
+    # softmax over taps is invariant to a constant added to all of them, and norms cancel the bias before them
     assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
 
 
@@ -84,12 +84,12 @@ def test_every_parameter_learns(upsampler, image_guide):
     ("arguments", "message"),
     [
         ({"img_size": 100}, "use 112 x 112"),
-        ({"variant": "huge"}, "known are tiny, small, base, test"),
+        ({"variant": "huge"}, "expected one of tiny, small, base, test"),
         ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
     ],
 )
 def test_bad_arguments(arguments, message):
     with pytest.raises(ValueError, match=message):
         SwinUNet(**{"variant": "test", "img_size": 64, **arguments})
-    with pytest.raises(ValueError, match="built for images"):
+    with pytest.raises(ValueError, match="expected images"):
         SwinUNet(64, variant="test")(torch.zeros(1, 1, 32, 64))

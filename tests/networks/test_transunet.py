@@ -38,29 +38,29 @@ def test_every_parameter_learns(upsampler, image_guide):
     assert logits.shape == (2, 3, 64, 96)
     logits.square().sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
-    # a softmax over taps does not see what is added to all of them, and norms swallow the bias before them
+    # softmax over taps is invariant to a constant added to all of them, and norms cancel the bias before them
     assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
 
 
 @pytest.mark.parametrize("upsampler", ["bilinear", "resfu", "fade", "carafe"])
 def test_without_skips(monkeypatch, upsampler):
-    """ViT-B/16: patches are embedded, and blocks are guided by the image at their own size."""
+    """ViT-B/16 embeds patches, and the image at the output size of each block guides the block."""
     monkeypatch.setitem(VARIANTS, "vit_small", replace(VARIANTS["tiny"], width=None, units=None))
     torch.manual_seed(0)
     network = TransUNet((64, 96), 1, 3, upsampler, variant="vit_small")
-    seen = []
+    guides = []
     for step in network.decoder.steps:
-        step.upsampler.register_forward_hook(lambda module, inputs, output: seen.append(inputs[1]))
+        step.upsampler.register_forward_hook(lambda module, inputs, output: guides.append(inputs[1]))
     logits = network(torch.randn(2, 1, 64, 96))
     logits.square().sum().backward()
     idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
     assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
     if upsampler in ("resfu", "fade"):
-        assert [tuple(guide.shape[2:]) for guide in seen] == [(8, 12), (16, 24), (32, 48), (64, 96)]
+        assert [tuple(guide.shape[2:]) for guide in guides] == [(8, 12), (16, 24), (32, 48), (64, 96)]
     assert sum(p.numel() for p in network.parameters()) < 1e6
 
 
-def test_upsampler_is_what_the_config_says():
+def test_upsampler_follows_the_configuration():
     steps = TransUNet(64, 1, 2, "resfu", {"embed_channels": 16}, variant="tiny").decoder.steps
     assert [type(step.upsampler).__name__ for step in steps] == ["ReSFU"] * 4
     assert steps[0].upsampler.query.out_channels == 16
@@ -73,7 +73,7 @@ def test_upsampler_is_what_the_config_says():
     ("arguments", "message"),
     [
         ({"img_size": 100}, "use 112 x 112"),
-        ({"variant": "huge"}, "known are r50_vit_b16, vit_b16, tiny"),
+        ({"variant": "huge"}, "expected one of r50_vit_b16, vit_b16, tiny"),
         ({"upsampler": "magic"}, "unknown upsampler 'magic'"),
     ],
 )
@@ -82,6 +82,6 @@ def test_bad_arguments(arguments, message):
         TransUNet(**{"variant": "tiny", "img_size": 64, **arguments})
 
 
-def test_other_image_size_is_refused():
-    with pytest.raises(ValueError, match=r"built for images \[B, 1, 64, 64\]"):
+def test_wrong_image_size_is_rejected():
+    with pytest.raises(ValueError, match=r"expected images \[B, 1, 64, 64\]"):
         TransUNet(64, variant="tiny")(torch.zeros(1, 1, 80, 80))

@@ -1,8 +1,8 @@
-"""Compile every Triton kernel for a GPU that need not be there, to machine code.
+"""Compile every Triton kernel to machine code for a given GPU; no GPU is required.
 
-    python tests/ops/compile_kernels.py 90 float32 bfloat16      # compute capability, types; a line for each kernel
+    python tests/ops/compile_kernels.py 90 float32 bfloat16      # capability and types; prints one line per kernel
 
-Triton's interpreter runs things that its compiler refuses. Nothing is run here: outputs hold what memory held.
+Triton's interpreter accepts code that its compiler rejects. No kernel runs here: outputs are uninitialized.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ REASSEMBLIES = [
 
 
 class Driver:
-    """What Triton asks of a device before it compiles."""
+    """The device information that Triton needs to compile."""
 
     def __init__(self, capability: int) -> None:
         self.target = GPUTarget("cuda", capability, 32)
@@ -45,30 +45,30 @@ class Driver:
         return 0
 
 
-def both_ways(function, *tensors):
+def forward_and_backward(function, *tensors):
     leaves = [tensor.requires_grad_() for tensor in tensors]
     out = function(*leaves)
     torch.autograd.grad(out, leaves, torch.ones_like(out))
 
 
-def operators(small, large, dtype):
+def compile_operators(small, large, dtype):
     def ones(channels, size):
         return torch.ones(2, channels, *size, dtype=dtype)
 
     dims = len(small)
-    both_ways(partial(resize_linear, size=large), ones(32, small))
-    both_ways(partial(box_mean, radius=2), ones(32, small))
+    forward_and_backward(partial(resize_linear, size=large), ones(32, small))
+    forward_and_backward(partial(box_mean, radius=2), ones(32, small))
     for channels, groups, kernel in ((1, 1, 1), (32, 2, 3)):
         for options in REASSEMBLIES:
             weights = torch.ones(2, groups, kernel**dims, *large, dtype=dtype)
-            both_ways(partial(reassemble, kernel_size=kernel, **options), ones(channels, small), weights)
+            forward_and_backward(partial(reassemble, kernel_size=kernel, **options), ones(channels, small), weights)
             if dtype == torch.float32:
-                both_ways(
+                forward_and_backward(
                     partial(reassemble, kernel_size=kernel, **options), ones(channels, small), weights.detach().double()
                 )
         similarity = partial(neighbor_similarity, kernel_size=kernel, dilation=2)
-        both_ways(similarity, ones(channels, large), ones(channels, small))
-        both_ways(sample_offsets, ones(channels, small), ones(dims * groups, large))
+        forward_and_backward(similarity, ones(channels, large), ones(channels, small))
+        forward_and_backward(sample_offsets, ones(channels, small), ones(dims * groups, large))
 
 
 def main(capability: int, *dtypes: str) -> None:
@@ -80,11 +80,11 @@ def main(capability: int, *dtypes: str) -> None:
 
     triton.runtime.driver.set_active(Driver(capability))
     JITFunction.run = compile_only
-    backend._INTERPRETED = True  # so that it takes CPU tensors
+    backend._INTERPRETED = True  # so that the backend accepts CPU tensors
     with backend.use_backend("triton"):
         for small, large in SIZES:
             for dtype in dtypes:
-                operators(small, large, getattr(torch, dtype))
+                compile_operators(small, large, getattr(torch, dtype))
     for name, launches in sorted(compiled.items()):
         print(name, launches)
 

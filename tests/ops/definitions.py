@@ -1,4 +1,4 @@
-"""Every operator as its definition reads: NumPy loops over output pixels and taps, sharing nothing with medups."""
+"""The definition of every operator as NumPy loops over output pixels and taps, independent of medups."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ def normalized(x, statistics, groups, weight, bias, eps=1e-5):
 
 
 def logits(around, query, layers, norm_groups):
-    """The layers from a paired difference to kernel logits, pixel by pixel but for the norm's statistics."""
+    """The layers from a paired difference to kernel logits, pixel by pixel except for the norm's statistics."""
     mix = np.zeros((layers.mix.shape[0],) * 2)
     per_group = layers.mix.shape[1]
     for m in range(len(mix)):
@@ -181,9 +181,9 @@ def logits(around, query, layers, norm_groups):
         mix[m, first : first + per_group] = layers.mix[m]
     hidden = np.empty_like(around)
     for p in pixels(around.shape[2:]):
-        at = (ALL, ALL, *p)
-        difference = np.maximum(around[at] - query[at] @ layers.center.T, 0)
-        hidden[at] = np.maximum(difference @ mix.T + layers.mix_bias, 0)
+        index = (ALL, ALL, *p)
+        difference = np.maximum(around[index] - query[index] @ layers.center.T, 0)
+        hidden[index] = np.maximum(difference @ mix.T + layers.mix_bias, 0)
     norm = normalized(hidden, hidden, norm_groups, layers.norm_weight, layers.norm_bias)
     out = np.empty((around.shape[0], len(layers.weight), *around.shape[2:]))
     for p in pixels(around.shape[2:]):

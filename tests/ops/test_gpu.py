@@ -1,4 +1,4 @@
-"""The Triton kernels against the reference: on a GPU where there is one, else in Triton's interpreter (slow)."""
+"""Triton kernels against the reference, on a GPU if available, otherwise in Triton's interpreter (slow)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from medups.ops.box_sums import box_mean
 from medups.ops.resizing import resize_linear
 from medups.upsamplers import create_upsampler
 
-pytest.importorskip("triton", reason="Triton is not installed: it is made for Linux alone")
+pytest.importorskip("triton", reason="Triton is not installed; it supports only Linux")
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 
 
@@ -34,20 +34,20 @@ def outputs_and_gradients(function, tensors):
 
 
 def compare(function, *tensors, tolerance=1e-12):
-    """Outputs and gradients of both backends, relative to the greatest value.
+    """Compare outputs and gradients of both backends, relative to the maximum of each tensor.
 
-    Some gradients are zero but for rounding, such as that of a bias before a norm: hence a part of the greatest of all,
-    which what cancels is made of.
+    Some gradients, such as that of a bias before a norm, are zero except for rounding error. The tolerance therefore
+    includes a fraction of the overall maximum, which is the magnitude of the terms that cancel.
     """
     with use_backend("reference"):
         expected = outputs_and_gradients(function, tensors)
     with use_backend("triton"):
-        found = outputs_and_gradients(function, tensors)
-    rounding = 1e-13 * max(1, *(float(one.detach().abs().max()) for one in expected))
-    for one, other in zip(found, expected, strict=True):
-        assert one.shape == other.shape
-        assert one.dtype == other.dtype
-        assert (one - other).abs().max() <= tolerance * other.abs().max() + rounding
+        computed = outputs_and_gradients(function, tensors)
+    rounding = 1e-13 * max(1, *(float(result.detach().abs().max()) for result in expected))
+    for result, target in zip(computed, expected, strict=True):
+        assert result.shape == target.shape
+        assert result.dtype == target.dtype
+        assert (result - target).abs().max() <= tolerance * target.abs().max() + rounding
 
 
 QUICK = [
@@ -86,7 +86,7 @@ def test_similarity(size, metric):
 
 @pytest.mark.parametrize("size", [(4, 5), (2, 3, 2)], ids=str)
 def test_offsets(size):
-    """Both ways of reading a clamped place have the same gradient, but at the very border, where neither has one."""
+    """Both backends give clamped positions the same gradient, except exactly at the border, where it is undefined."""
     large = tuple(2 * n for n in size)
     offsets = values(2, 2 * len(size), *large, seed=1)
     compare(sample_offsets, values(2, 4, *size), offsets)
@@ -102,7 +102,7 @@ def test_box_mean():
     compare(lambda x: box_mean(x, 2), values(2, 3, 6, 7))
 
 
-OPERATORS = {  # with the shapes of what each reads
+OPERATORS = {  # with the shapes of their inputs
     "reassemble": (partial(reassemble, kernel_size=3, softmax=True), [(1, 4, 3, 2), (1, 1, 9, 4, 5)]),
     "similarity": (partial(neighbor_similarity, kernel_size=3), [(1, 4, 4, 5), (1, 4, 3, 2)]),
     "offsets": (sample_offsets, [(1, 4, 3, 2), (1, 4, 3, 2)]),
@@ -114,23 +114,23 @@ OPERATORS = {  # with the shapes of what each reads
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 @pytest.mark.parametrize("name", OPERATORS)
 def test_low_precision(name, dtype):
-    """No further from float64 than twice the reference in the same type."""
+    """The error against float64 is at most twice that of the reference in the same type."""
     run, shapes = OPERATORS[name]
     tensors = [values(*shape, dtype=dtype, seed=seed) for seed, shape in enumerate(shapes)]
     with use_backend("reference"):
         exact = outputs_and_gradients(run, [tensor.double() for tensor in tensors])
-        plain = outputs_and_gradients(run, tensors)
+        references = outputs_and_gradients(run, tensors)
     with use_backend("triton"):
-        found = outputs_and_gradients(run, tensors)
-    for one, other, truth in zip(found, plain, exact, strict=True):
-        assert one.dtype == dtype
-        budget = 2 * (other.double() - truth).abs().max() + torch.finfo(dtype).eps * truth.abs().max()
-        assert (one.double() - truth).abs().max() <= budget
+        computed = outputs_and_gradients(run, tensors)
+    for value, baseline, truth in zip(computed, references, exact, strict=True):
+        assert value.dtype == dtype
+        budget = 2 * (baseline.double() - truth).abs().max() + torch.finfo(dtype).eps * truth.abs().max()
+        assert (value.double() - truth).abs().max() <= budget
 
 
 @pytest.mark.parametrize("name", OPERATORS)
 def test_any_stride(name):
-    """Views, channels_last and expanded maps, gradients like them: what their copies give."""
+    """Strided inputs and gradients (views, channels_last, expanded) give the results of contiguous copies."""
     run, shapes = OPERATORS[name]
 
     def strided(*shape, seed):
@@ -139,21 +139,21 @@ def test_any_stride(name):
 
     tensors = [strided(*shape, seed=seed) for seed, shape in enumerate(shapes)]
     results = []
-    for backend, own in (("triton", tensors), ("reference", [tensor.contiguous() for tensor in tensors])):
+    for backend, operands in (("triton", tensors), ("reference", [tensor.contiguous() for tensor in tensors])):
         with use_backend(backend):
-            leaves = [tensor.detach().requires_grad_() for tensor in own]
+            leaves = [tensor.detach().requires_grad_() for tensor in operands]
             out = run(*leaves)
             direction = values(*out.shape, seed=9)
             if backend == "triton":
                 direction = direction.transpose(-1, -2).contiguous().transpose(-1, -2)
             results.append([out, *torch.autograd.grad(out, leaves, direction)])
     assert not any(tensor.is_contiguous() for tensor in tensors)
-    for found, expected in zip(*results, strict=True):
-        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+    for result, expected in zip(*results, strict=True):
+        torch.testing.assert_close(result, expected, rtol=1e-12, atol=1e-12)
 
 
 def test_offsets_beyond_32_bits():
-    """The last tap lies 2**31 numbers away, in memory that is reserved and hardly touched."""
+    """The last tap is 2**31 elements away, in memory that is reserved but mostly untouched."""
     far = 2**28
     memory = torch.empty(8 * far + 16, dtype=torch.float16, device=DEVICE)
     weights = torch.as_strided(memory, (1, 1, 9, 1, 2), (0, 0, far, 0, 1))
@@ -161,12 +161,12 @@ def test_offsets_beyond_32_bits():
     x = values(1, 1, 1, 1, dtype=torch.float16)
     for dots in (False, True):
         results = []
-        for backend, given in (("triton", weights), ("reference", weights.contiguous())):
-            leaves = [x.clone().requires_grad_(), given.detach().requires_grad_(dots)]
+        for backend, tap_weights in (("triton", weights), ("reference", weights.contiguous())):
+            leaves = [x.clone().requires_grad_(), tap_weights.detach().requires_grad_(dots)]
             out = reassemble(*leaves, kernel_size=3, border="replicate", softmax=dots, backend=backend)
             results.append([out, *torch.autograd.grad(out.sum(), leaves[: 1 + dots])])
-        for found, expected in zip(*results, strict=True):
-            torch.testing.assert_close(found, expected, rtol=2e-3, atol=2e-3)
+        for result, expected in zip(*results, strict=True):
+            torch.testing.assert_close(result, expected, rtol=2e-3, atol=2e-3)
 
 
 def test_empty():
@@ -186,7 +186,7 @@ def test_operators(opcheck):
 @pytest.mark.full
 @pytest.mark.parametrize("name", ["resfu", "freqfusion", "carafe", "sapa", "fade", "dysample", "linear"])
 def test_upsamplers(name):
-    """Whole modules by kernels alone, gradients of inputs and parameters."""
+    """Complete modules on the Triton backend, with gradients of inputs and parameters."""
     torch.manual_seed(0)
     options = {"resfu": {"embed_channels": 8, "groups": 1}, "freqfusion": {"compressed_channels": 8}}.get(name, {})
     up = create_upsampler(name, spatial_dims=2, in_channels=4, guide_channels=4, **options).double().to(DEVICE)
@@ -202,9 +202,9 @@ def test_upsamplers(name):
     tensors = [values(1, 4, 2, 2), guide, *up.parameters()]
     if not up.needs_guide:
         with use_backend("triton"):
-            found = up(tensors[0], guide).x
+            result = up(tensors[0], guide).x
         with use_backend("reference"):
-            torch.testing.assert_close(found, up(tensors[0], guide).x, rtol=0, atol=1e-10)
+            torch.testing.assert_close(result, up(tensors[0], guide).x, rtol=0, atol=1e-10)
         return
     compare(run, *tensors, tolerance=1e-9)
 
@@ -218,7 +218,7 @@ COMPILED = [
 
 @pytest.mark.parametrize(("capability", "dtypes"), COMPILED)
 def test_all_kernels_compile(capability, dtypes, tmp_path):
-    """The interpreter takes what the compiler refuses; the compiler needs no GPU."""
+    """The interpreter accepts code that the compiler rejects; the compiler needs no GPU."""
     from medups.ops.box_sums import kernels as window
     from medups.ops.offset_sampling import kernels as sampling
     from medups.ops.taps import kernels as taps
@@ -226,17 +226,20 @@ def test_all_kernels_compile(capability, dtypes, tmp_path):
     environment = {key: value for key, value in os.environ.items() if key != "TRITON_INTERPRET"}
     environment["TRITON_CACHE_DIR"] = str(tmp_path)
     script = [sys.executable, str(Path(__file__).with_name("compile_kernels.py")), str(capability), *dtypes]
-    done = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr[-2000:]
-    compiled = {line.split()[0] for line in done.stdout.splitlines()}
+    process = subprocess.run(script, env=environment, capture_output=True, text=True, check=False)
+    assert process.returncode == 0, process.stderr[-2000:]
+    compiled = {line.split()[0] for line in process.stdout.splitlines()}
     modules = (sampling, taps, window)
     kernels = {
-        name for one in modules for name in vars(one) if inspect.isfunction(getattr(getattr(one, name), "fn", None))
+        name
+        for module in modules
+        for name in vars(module)
+        if inspect.isfunction(getattr(getattr(module, name), "fn", None))
     }
     assert compiled == {name for name in kernels if not name.startswith("_")}
 
 
-def test_a_backend_that_cannot_run_says_why():
+def test_unusable_backend_reports_the_reason():
     x, weights = torch.ones(1, 1, 2, 2), torch.ones(1, 1, 1, 4, 4)
     with pytest.raises(ValueError, match=r"backend must be None or one of reference, torch, triton; got 'cuda'"):
         reassemble(x, weights, kernel_size=1, backend="cuda")

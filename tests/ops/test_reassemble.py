@@ -1,4 +1,4 @@
-"""reassemble: gradients, borders, and what it refuses."""
+"""reassemble: gradients, borders and invalid arguments."""
 
 from __future__ import annotations
 
@@ -28,8 +28,8 @@ def test_uniform_zero_border_fades_as_published():
     assert out[0, 0, 0, 0].item() == pytest.approx(0.36)
 
 
-def test_gradient_of_x_is_whole_at_the_borders():
-    """Uniform 3x3 kernels at ratio 2: the published kernel lost the last rows of this."""
+def test_gradient_of_x_is_complete_at_the_borders():
+    """Uniform 3x3 kernels at ratio 2; the published kernel loses the last rows of this gradient."""
     x = torch.randn(1, 1, 6, 6, dtype=torch.float64, requires_grad=True)
     weights = torch.full((1, 1, 9, 12, 12), 1.0, dtype=torch.float64)
     reassemble(x, weights, kernel_size=3, taps="linear").sum().backward()
@@ -39,12 +39,12 @@ def test_gradient_of_x_is_whole_at_the_borders():
 
 
 def test_single_taps_of_a_large_map_without_gradients(monkeypatch):
-    """Part by part, at least a row at a time."""
+    """Large maps are processed in slabs of at least one row."""
     monkeypatch.setattr(torch_path, "SLAB_BYTES", 1)
     x, weights = torch.randn(1, 2, 5, 4), torch.randn(1, 1, 1, 10, 8)
     with torch.no_grad():
-        found = reassemble(x, weights, kernel_size=1)
-    torch.testing.assert_close(found, x.repeat_interleave(2, 2).repeat_interleave(2, 3) * weights[:, 0])
+        result = reassemble(x, weights, kernel_size=1)
+    torch.testing.assert_close(result, x.repeat_interleave(2, 2).repeat_interleave(2, 3) * weights[:, 0])
 
 
 def test_empty_batch():

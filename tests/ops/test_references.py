@@ -1,4 +1,4 @@
-"""Each operator's reference against its definition pixel by pixel, and its fast path against both.
+"""Each operator's reference and its fast path against its pixel-by-pixel definition.
 
 The Triton kernels are compared with the references in test_gpu.py.
 """
@@ -21,7 +21,7 @@ from tests.ops import definitions
 
 BACKEND = pytest.mark.parametrize("backend", ["reference", "torch"])
 SIZES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)), min_size=2, max_size=3)
-# in and out: whole ratios, other ratios, one pixel, a volume
+# input and output sizes: integer ratios, fractional ratios, a single-pixel axis, a volume
 PAIRS = pytest.mark.parametrize(
     ("n_in", "n_out"), [((3, 4), (6, 8)), ((3, 4), (5, 7)), ((1, 2), (4, 2)), ((2, 1, 3), (4, 3, 4))], ids=str
 )
@@ -108,7 +108,7 @@ def test_resize_linear_of_every_second_pixel_with_a_margin(backend, n_in, n_out,
 @PAIRS
 @pytest.mark.parametrize("groups", [1, 2])
 def test_sample_offsets(backend, n_in, n_out, groups, rng):
-    """Offsets of some pixels reach beyond the map."""
+    """Some offsets reach beyond the map."""
     compare(
         sample_offsets,
         definitions.sampled,

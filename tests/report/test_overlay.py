@@ -1,4 +1,4 @@
-"""Overlays: whose contour is whose."""
+"""Overlays: each contour has the color of its organ."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from matplotlib.colors import to_rgba
 from medups.report.overlay import draw
 
 
-def test_a_contour_has_its_organs_colour_whatever_the_ids():
+def test_contour_colors_match_the_legend_for_any_ids():
     mask = np.zeros((1, 20, 20), np.uint8)
     mask[0, 3:6, 3:6] = 2
     mask[0, 10:18, 10:18] = 1

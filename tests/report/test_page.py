@@ -1,4 +1,4 @@
-"""The page says what the numbers say, whatever cases and organs are called."""
+"""The results page shows the correct numbers for any names of cases and organs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ VOID = {"meta", "img"}
 
 
 class Reader(HTMLParser):
-    """Cells of each table's rows; checks that what is opened is closed, in order."""
+    """Collects the cells of each table; checks that tags are closed in order."""
 
     def __init__(self):
         super().__init__()
@@ -47,13 +47,13 @@ def test_page():
     reader.feed(results_page(Evaluation("physical", ["left_kidney", "liver"], cases), cases))
     reader.close()
     assert reader.open == []
-    means, every = reader.tables
+    means, case_rows = reader.tables
     assert means == [
         ["organ", "Dice", "HD95, mm", "n", "missed", "hallucinated"],
         ["left kidney", "0.500", "2.25", "2", "0", "0"],
         ["liver", "0.000", "–", "1", "1", "0"],
         ["mean", "0.250", "2.25", "", "", ""],
     ]
-    assert every == [["case", "left kidney", "liver"], ["a<b>&1", "0.500", "missed"], ["2", "0.500", "absent"]]
+    assert case_rows == [["case", "left kidney", "liver"], ["a<b>&1", "0.500", "missed"], ["2", "0.500", "absent"]]
     assert [style for style in reader.styles if style] == [f"background: hsl({hue} 60% 88%)" for hue in (60, 0, 60)]
     assert reader.pictures == ["overlays/a<b>&1.png", "overlays/2.png"]

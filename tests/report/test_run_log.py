@@ -1,4 +1,4 @@
-"""What a run leaves to read."""
+"""The log of a run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medups.report.run_log import open_run_log
 
 
 def test_repeated_steps_are_shown_once(tmp_path):
-    """A run that was killed after step 5, its last checkpoint being of step 3."""
+    """A run killed after step 5 resumes from the checkpoint of step 3."""
     for done, last, value in ((0, 5, 1.0), (3, 6, 2.0)):
         with open_run_log(tmp_path, print, True, done) as run_log:
             for step in range(done + 1, last + 1):

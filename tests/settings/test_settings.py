@@ -79,7 +79,7 @@ def test_what_a_network_implies_is_reported():
     messages = []
     compose(["data.root=x", "network=unet_3d"], messages.append)
     assert messages == [
-        "network=unet_3d selects upsampler=native and training=volumes; add your own choice to change that"
+        "network=unet_3d selects upsampler=native and training=volumes; add your own choice to override that"
     ]
     messages.clear()
     compose(["data.root=x", "network=unet_3d", "upsampler=resfu", "training=volumes"], messages.append)

@@ -1,4 +1,4 @@
-"""A run of a few steps on noise with bright blobs, which tests of the trainer share."""
+"""A short run on noise with bright blobs, shared by tests of the trainer."""
 
 from __future__ import annotations
 
@@ -68,13 +68,13 @@ def run(
     )
     optimizer = torch.optim.SGD(network.parameters(), lr=0.5, momentum=0.9)
     criterion = loss or nn.CrossEntropyLoss()
-    if precision == "16-mixed":  # Fabric takes it on a GPU alone, but for a plugin of one's own
+    if precision == "16-mixed":  # Fabric supports it only on a GPU, except with a custom plugin
         scaler = torch.amp.GradScaler("cpu", growth_interval=2)
-        made = kind(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
+        fabric = kind(accelerator="cpu", devices=1, plugins=MixedPrecision(precision, "cpu", scaler))
     else:
-        made = kind(accelerator="cpu", devices=1, precision=precision)
+        fabric = kind(accelerator="cpu", devices=1, precision=precision)
     trainer = Trainer(
-        fabric=made,
+        fabric=fabric,
         task=VolumeTask(LabelSet("blobs", {1: "blob"})),
         network=network,
         loss=lambda x, y: criterion(x.float(), y[:, 0]),

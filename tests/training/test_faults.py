@@ -32,8 +32,8 @@ def test_nan_stops_and_keeps_the_last_state(tmp_path):
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 6
 
 
-class NoGradient(torch.autograd.Function):
-    """A value that is one, with a gradient that is not."""
+class InfiniteGradient(torch.autograd.Function):
+    """The identity, with an infinite gradient."""
 
     @staticmethod
     def forward(ctx, x):
@@ -46,7 +46,7 @@ class NoGradient(torch.autograd.Function):
 
 @pytest.mark.parametrize("clip_norm", [None, 1.0])
 def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm):
-    """The samples are named as the data knows them, and no weight became a NaN."""
+    """The message describes the samples, and no weight becomes NaN."""
     calls = []
 
     class Named(Blobs):
@@ -56,7 +56,7 @@ def test_a_gradient_that_is_not_finite_stops_before_the_step(tmp_path, clip_norm
     def loss(logits, label):
         calls.append(1)
         value = nn.functional.cross_entropy(logits, label)
-        return NoGradient.apply(value) if len(calls) == 6 else value
+        return InfiniteGradient.apply(value) if len(calls) == 6 else value
 
     named = "case 2 slice 0, case 2 slice 1, case 2 slice 2, case 2 slice 3"
     with pytest.raises(NonFiniteLossError, match=f"the gradient norm of step 6 is (nan|inf) for the batch {named};"):
@@ -72,34 +72,34 @@ def test_a_scaler_that_finds_no_scale_gives_up(tmp_path, monkeypatch):
 
     def loss(logits, label):
         losses.append(nn.functional.cross_entropy(logits, label))
-        return NoGradient.apply(losses[-1])
+        return InfiniteGradient.apply(losses[-1])
 
     with pytest.raises(NonFiniteLossError, match=r"gradient norm of step 6 is (inf|nan)"):
         run(tmp_path, loss=loss, precision="16-mixed")
     assert len(losses) == 6
 
 
-def test_processes_that_find_other_checkpoints(tmp_path, monkeypatch):
+def test_processes_with_different_checkpoints(tmp_path, monkeypatch):
     monkeypatch.setattr("medups.training.trainer.gathered_objects", lambda local: [local, local + 3])
     with pytest.raises(InputError, match=r"checkpoints of steps \{0, 3\}; choose a folder that all nodes share"):
         run(tmp_path)
 
 
-def test_a_damaged_checkpoint_is_told_and_skipped(tmp_path):
-    whole, losses = run(tmp_path / "whole")
+def test_a_damaged_checkpoint_is_reported_and_skipped(tmp_path):
+    expected, losses = run(tmp_path / "uninterrupted")
     with pytest.raises(StopError):
-        run(tmp_path / "parts", 11)
-    last = tmp_path / "parts" / "last.pt"
+        run(tmp_path / "interrupted", 11)
+    last = tmp_path / "interrupted" / "last.pt"
     last.write_bytes(last.read_bytes()[:-50])
-    said = []
-    best, rest = run(tmp_path / "parts", log=said.append)
-    assert "last.pt: expected a checkpoint of tensors" in said[0]
-    assert "resuming after step 6" in said[1]
-    assert rest == losses[6:]
-    assert all(torch.equal(value, weights(best)[name]) for name, value in weights(whole).items())
+    messages = []
+    best, resumed_losses = run(tmp_path / "interrupted", log=messages.append)
+    assert "last.pt: expected a checkpoint of tensors" in messages[0]
+    assert "resuming after step 6" in messages[1]
+    assert resumed_losses == losses[6:]
+    assert all(torch.equal(value, weights(best)[name]) for name, value in weights(expected).items())
 
 
-def test_no_checkpoint_that_is_whole(tmp_path):
+def test_no_intact_checkpoint(tmp_path):
     run(tmp_path)
     for name in ("last.pt", "previous.pt"):
         (tmp_path / name).write_bytes(b"nothing")
@@ -107,7 +107,7 @@ def test_no_checkpoint_that_is_whole(tmp_path):
         run(tmp_path)
 
 
-def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
+def test_a_full_disk_keeps_the_previous_checkpoint(tmp_path, monkeypatch):
     calls = []
 
     def sync(handle):
@@ -122,16 +122,16 @@ def test_a_full_disk_keeps_the_checkpoint_before(tmp_path, monkeypatch):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["last.pt", "previous.pt"]
     monkeypatch.undo()
     best, _ = run(tmp_path)
-    assert all(torch.equal(v, weights(best)[n]) for n, v in weights(run(tmp_path / "whole")[0]).items())
+    assert all(torch.equal(v, weights(best)[n]) for n, v in weights(run(tmp_path / "uninterrupted")[0]).items())
 
 
 class Broken(Blobs):
-    def __init__(self, n, deed):
-        self.n, self.deed = n, deed
+    def __init__(self, n, fault):
+        self.n, self.fault = n, fault
 
     def __getitem__(self, n):
         if n == self.n:
-            self.deed()
+            self.fault()
         return super().__getitem__(n)
 
 
@@ -140,7 +140,7 @@ def _no_such_slice():
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_a_sample_that_cannot_be_made(tmp_path, workers):
+def test_a_sample_that_cannot_be_prepared(tmp_path, workers):
     with pytest.raises(DataWorkerError, match=r"could not be prepared: .*sample 21, case 0005 slice 3: OSError: cut"):
         run(tmp_path, stream=Broken(21, _no_such_slice), plan=replace(PLAN, workers=workers))
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 3

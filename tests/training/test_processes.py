@@ -1,4 +1,4 @@
-"""Runs in processes of their own: shared by several, and killed at any moment."""
+"""Runs in separate processes: distributed over several, and killed at random moments."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "MEDUPS_TRACEBACK": "1"}
 
 @pytest.fixture
 def recipe(phantoms, tmp_path):
-    """A network with group norms and no dropout, which a share of a batch does not change."""
+    """A network with group norms and no dropout, whose result does not depend on how a batch is divided."""
     return [
         "data=phantom", f"data.root={phantoms}", f"data.cache={tmp_path / 'cache'}", "data.split.train=['0001','0002']",
         "data.split.val=['0003','0004']", "data.split.test=[]", "network=unet_3d", "network.spacing=[8,8,8]",
@@ -50,30 +50,30 @@ def start(arguments, cwd):
 
 
 @pytest.mark.parametrize(
-    ("launch", "accumulate"), [("torchrun", 1), pytest.param("its own", 2, marks=pytest.mark.full)]
+    ("launch", "accumulate"), [("torchrun", 1), pytest.param("devices", 2, marks=pytest.mark.full)]
 )
-def test_two_processes_with_half_the_batch_are_one(recipe, tmp_path, launch, accumulate):
+def test_two_processes_with_half_the_batch_match_one(recipe, tmp_path, launch, accumulate):
     recipe = [*recipe, f"training.accumulate={accumulate}"]
-    one = start([*CLI, *recipe, "output=one"], tmp_path)
-    assert one.returncode == 0, one.stderr
+    single = start([*CLI, *recipe, "output=single"], tmp_path)
+    assert single.returncode == 0, single.stderr
     command = [*TORCHRUN, *CLI] if launch == "torchrun" else [*CLI, "training.devices=2"]
-    two = start([*command, *recipe, "output=two"], tmp_path)
-    assert two.returncode == 0, two.stderr
-    assert two.stdout.count("6 steps of 4 on 2 x cpu") == 1  # one process speaks
-    first, second = losses(tmp_path / "one"), losses(tmp_path / "two")
-    # a voxel on the fence may fall to the other side, which moves a Dice more than a loss
+    double = start([*command, *recipe, "output=double"], tmp_path)
+    assert double.returncode == 0, double.stderr
+    assert double.stdout.count("6 steps of 4 on 2 x cpu") == 1  # only one process prints
+    first, second = losses(tmp_path / "single"), losses(tmp_path / "double")
+    # a borderline voxel may change its class, which affects Dice more than the loss
     for name, tolerance in (("train/loss", {"rel": 1e-4}), ("val/dice", {"abs": 1e-3})):
-        (steps, values), (same_steps, others) = (zip(*run[name], strict=True) for run in (first, second))
-        assert same_steps == steps
-        assert others == pytest.approx(values, **tolerance)
+        (steps, values), (second_steps, second_values) = (zip(*run[name], strict=True) for run in (first, second))
+        assert second_steps == steps
+        assert second_values == pytest.approx(values, **tolerance)
     assert len({value for _, value in first["train/loss"]}) == 6
-    theirs = final(tmp_path / "two")["network"]
-    for name, value in final(tmp_path / "one")["network"].items():
-        torch.testing.assert_close(theirs[name], value, rtol=1e-3, atol=1e-4)
+    network = final(tmp_path / "double")["network"]
+    for name, value in final(tmp_path / "single")["network"].items():
+        torch.testing.assert_close(network[name], value, rtol=1e-3, atol=1e-4)
 
 
 def test_all_processes_validate_one_network(tmp_path):
-    """Batch norms see each process's own samples: what they keep of them is the first one's everywhere."""
+    """Batch norms see different samples in each process; all processes use the statistics of the first."""
     script = Path(__file__).with_name("validated_networks.py")
     for ema_decay in ("none", "0.9"):
         done = start([*TORCHRUN, str(script), ema_decay], tmp_path)
@@ -81,13 +81,13 @@ def test_all_processes_validate_one_network(tmp_path):
         first, second = (torch.load(tmp_path / f"seen{rank}.pt", weights_only=True) for rank in (0, 1))
         assert len(first) == len(second) == 2
         assert (first[0]["1.running_var"] - 1).abs().min() > 0.05
-        for one, other in zip(first, second, strict=True):
-            assert all(torch.equal(value, other[name]) for name, value in one.items())
+        for a, b in zip(first, second, strict=True):
+            assert all(torch.equal(value, b[name]) for name, value in a.items())
 
 
 def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
-    whole = start([*CLI, *recipe, "training.steps=12", "output=whole"], tmp_path)
-    assert whole.returncode == 0, whole.stderr
+    reference = start([*CLI, *recipe, "training.steps=12", "output=reference"], tmp_path)
+    assert reference.returncode == 0, reference.stderr
     rng = random.Random(0)
     command = [sys.executable, *CLI, *recipe, "training.steps=12", "output=killed"]
     reached = []
@@ -107,20 +107,20 @@ def test_a_run_killed_at_random_ends_in_the_same_weights(recipe, tmp_path):
     else:
         pytest.fail(f"the run does not come to its end: killed at steps {reached}")
     assert len(reached) > 1
-    expected = final(tmp_path / "whole")
-    found = final(tmp_path / "killed")
-    assert found["step"] == expected["step"] == 12
+    expected = final(tmp_path / "reference")
+    result = final(tmp_path / "killed")
+    assert result["step"] == expected["step"] == 12
     for kind in ("network", "weights"):
-        assert all(torch.equal(value, found[kind][name]) for name, value in expected[kind].items())
+        assert all(torch.equal(value, result[kind][name]) for name, value in expected[kind].items())
 
 
 def wait_for_steps(checkpoints, run):
-    """Until this process has written a checkpoint, or ended."""
-    began = time.time()
+    """Wait until this process has written a checkpoint or ended."""
+    started = time.time()
     while run.poll() is None:
-        if any(path.stat().st_mtime > began for path in checkpoints.glob("last.pt")):
+        if any(path.stat().st_mtime > started for path in checkpoints.glob("last.pt")):
             return
-        if time.time() > began + 120:
+        if time.time() > started + 120:
             os.killpg(run.pid, signal.SIGKILL)
             pytest.fail("no checkpoint in two minutes")
         time.sleep(0.02)

@@ -1,4 +1,4 @@
-"""The loop: it learns, repeats itself bit by bit, and goes on where it stopped."""
+"""The training loop: it learns, is reproducible bit for bit, and resumes interrupted runs."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from tests.training.blobs import PLAN, StopError, run, weights
     ("ema_decay", "precision"), [(None, "32-true"), (0.8, "32-true"), (None, "bf16-mixed"), (None, "16-mixed")]
 )
 @pytest.mark.parametrize("stop_after", [1, 4, 6, 11])
-def test_resumes_bit_by_bit(tmp_path, stop_after, ema_decay, precision):
+def test_resumes_bit_for_bit(tmp_path, stop_after, ema_decay, precision):
     plan = replace(PLAN, ema_decay=ema_decay)
-    whole, losses = run(tmp_path / "whole", plan=plan, precision=precision)
+    expected, losses = run(tmp_path / "uninterrupted", plan=plan, precision=precision)
     with pytest.raises(StopError):
-        run(tmp_path / "parts", stop_after, plan=plan, precision=precision)
-    best, rest = run(tmp_path / "parts", plan=plan, precision=precision)
-    assert best["precision"] == whole["precision"]
+        run(tmp_path / "interrupted", stop_after, plan=plan, precision=precision)
+    best, resumed_losses = run(tmp_path / "interrupted", plan=plan, precision=precision)
+    assert best["precision"] == expected["precision"]
     assert bool(best["precision"]) == (precision == "16-mixed")
     for kind in ("network", "weights"):
-        assert all(torch.equal(value, weights(best, kind)[name]) for name, value in weights(whole, kind).items())
-    assert rest == losses[len(losses) - len(rest) :]
+        assert all(torch.equal(value, weights(best, kind)[name]) for name, value in weights(expected, kind).items())
+    assert resumed_losses == losses[len(losses) - len(resumed_losses) :]
     assert losses[-1] < losses[0]
 
 
@@ -37,16 +37,16 @@ def test_best_is_the_best_validation_score(tmp_path):
     assert load_checkpoint(tmp_path / "last.pt")["step"] == 12
 
 
-def test_the_running_mean_is_validated_and_kept(tmp_path):
+def test_the_running_mean_is_validated_and_saved(tmp_path):
     """Its definition, step by step: the first step's weights, then 0.7 of the mean and 0.3 of the step's."""
     plan = replace(PLAN, validate_every=1, ema_decay=0.7)
     steps, validated = [], []
 
-    def keep(network):
+    def record(network):
         validated.append({name: value.clone() for name, value in network.state_dict().items()})
         steps.append(weights(tmp_path / "last.pt", "network") if (tmp_path / "last.pt").is_file() else None)
 
-    best, _ = run(tmp_path, plan=plan, validate=keep)
+    best, _ = run(tmp_path, plan=plan, validate=record)
     steps = [*steps[1:], weights(best, "network")]
     mean = steps[0]
     for step, seen in zip(steps[1:], validated[1:], strict=True):
@@ -56,8 +56,8 @@ def test_the_running_mean_is_validated_and_kept(tmp_path):
 
 
 @pytest.mark.parametrize("decay", [0.9, 0.9995])
-def test_a_running_mean_leaves_whole_numbers_as_they_are(tmp_path, decay):
-    """Swin's tables of indices: a mean of equal numbers, rounded down, would be others."""
+def test_a_running_mean_does_not_change_integers(tmp_path, decay):
+    """Swin's index tables: a mean of equal integers, rounded down, would differ."""
     indices = torch.arange(2000)
 
     class Indexed(nn.Conv2d):
@@ -70,19 +70,19 @@ def test_a_running_mean_leaves_whole_numbers_as_they_are(tmp_path, decay):
     assert not torch.equal(weights(best)["weight"], weights(best, "network")["weight"])
 
 
-def test_resumes_where_the_weights_are(tmp_path):
-    """Momenta go where setting up moves the network. Another type stands for another device, which is not to be had."""
+def test_resumed_momenta_follow_the_weights(tmp_path):
+    """Setup moves the network, and the momenta follow. A different dtype stands in for a different device."""
 
     class Moving(Fabric):
         def setup(self, network, *optimizers, **options):
             network.double().register_forward_pre_hook(lambda _, inputs: tuple(value.double() for value in inputs))
             return super().setup(network, *optimizers, **options)
 
-    whole, _ = run(tmp_path / "whole", kind=Moving)
+    expected, _ = run(tmp_path / "uninterrupted", kind=Moving)
     with pytest.raises(StopError):
-        run(tmp_path / "parts", 7, kind=Moving)
-    best, _ = run(tmp_path / "parts", kind=Moving)
-    for name, value in weights(whole, "network").items():
+        run(tmp_path / "interrupted", 7, kind=Moving)
+    best, _ = run(tmp_path / "interrupted", kind=Moving)
+    for name, value in weights(expected, "network").items():
         torch.testing.assert_close(weights(best, "network")[name], value, rtol=0, atol=1e-6)
     momentum = best["optimizer"]["state"][0]["momentum_buffer"]
     assert momentum.dtype == torch.float64
@@ -93,13 +93,13 @@ def test_stops_without_a_better_score(tmp_path):
     best, losses = run(tmp_path, scores=scores, plan=replace(PLAN, patience=2))
     assert (best["step"], len(losses)) == (3, 9)
     assert run(tmp_path, scores=scores, plan=replace(PLAN, patience=2))[1] == []  # and stays stopped
-    assert len(run(tmp_path / "other", scores={**scores, 9: 0.6}, plan=replace(PLAN, patience=2))[1]) == 12
+    assert len(run(tmp_path / "improving", scores={**scores, 9: 0.6}, plan=replace(PLAN, patience=2))[1]) == 12
 
 
-def test_a_batch_in_parts_takes_the_same_steps(tmp_path):
-    """The loss is a mean over samples here, and dropout, which would draw anew for each part, is off."""
-    whole, losses = run(tmp_path / "whole", dropout=0)
-    parts, same = run(tmp_path / "parts", plan=replace(PLAN, accumulate=2), dropout=0)
-    assert same == pytest.approx(losses, rel=1e-5)
-    for name, value in weights(whole).items():
-        torch.testing.assert_close(value, weights(parts)[name])
+def test_accumulated_batches_take_the_same_steps(tmp_path):
+    """The loss is a mean over samples; dropout, which would draw separately for each part, is off."""
+    expected, losses = run(tmp_path / "full", dropout=0)
+    accumulated, accumulated_losses = run(tmp_path / "accumulated", plan=replace(PLAN, accumulate=2), dropout=0)
+    assert accumulated_losses == pytest.approx(losses, rel=1e-5)
+    for name, value in weights(expected).items():
+        torch.testing.assert_close(value, weights(accumulated)[name])

@@ -1,4 +1,4 @@
-"""Run by test_processes.py: a few steps of a network with batch norms, and what each process was given to validate."""
+"""Run by test_processes.py: trains a network with batch norms and saves the weights that each process validates."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medups.training.trainer import Hooks, Trainer
 
 
 class Noise(torch.utils.data.Dataset):
-    """The later, the louder, so that the processes' statistics differ."""
+    """Noise whose amplitude grows with the index, so that statistics differ between processes."""
 
     def __len__(self):
         return 16

@@ -1,4 +1,4 @@
-"""Trained on borders, the guided upsamplers follow them: figures of what their kernels do."""
+"""Guided upsamplers trained on borders follow them: measurements of the predicted kernels."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def shapes(count, seed):
 
 
 class Net(nn.Module):
-    """A coarse map and a fine guide of the image; the last channel of the coarse map is kept free for the labels."""
+    """A coarse map and a fine guide of the image; the last channel of the coarse map is reserved for the labels."""
 
     def __init__(self, name, **options):
         super().__init__()
@@ -69,7 +69,7 @@ def trained(name):
 
 @torch.no_grad()
 def enlarged_labels(name):
-    """Coarse labels of new images, enlarged by the kernels that the trained net predicts; and the labels."""
+    """Coarse labels of new images, enlarged by the kernels of the trained net, and the full-size labels."""
     net = trained(name)
     image, label = shapes(64, seed=10_000)
     coarse = F.avg_pool2d(label, RATIO)
@@ -83,14 +83,14 @@ def enlarged_labels(name):
     return net.up(deep, fine).x[:, WIDTH:], label
 
 
-def on_the_right_side(enlarged, label):
+def own_class_weight(enlarged, label):
     """Mean weight, near borders, on coarse pixels of the pixel's own class."""
     near = F.max_pool2d(label, 5, 1, 2) != -F.max_pool2d(-label, 5, 1, 2)
     return torch.where(label > 0, enlarged, 1 - enlarged)[near].mean().item()
 
 
 def spectrum(x):
-    """Energy of [B, 1, n, n] by frequency, without the mean; windowed, so that the frame adds none."""
+    """Energy of [B, 1, n, n] by frequency, without the mean, windowed to suppress the image frame."""
     window = torch.hann_window(SIZE, periodic=False)
     return torch.fft.rfft2((x - x.mean((2, 3), keepdim=True)) * window * window[:, None]).abs().square().sum((0, 1))
 
@@ -99,30 +99,30 @@ def checkerboard(enlarged, label):
     """Energy of the error at the frequencies of the coarse grid, where a checkerboard shows."""
     energy = spectrum(enlarged - label)
     grid = torch.zeros_like(energy, dtype=torch.bool)
-    every = SIZE // RATIO
-    grid[every::every, ::every] = True
-    grid[::every, every::every] = True
+    spacing = SIZE // RATIO
+    grid[spacing::spacing, ::spacing] = True
+    grid[::spacing, spacing::spacing] = True
     return (energy[grid].sum() / len(label)).item()
 
 
 def sharpness(enlarged, label):
-    """How much of the labels' energy beyond what the coarse grid can hold is in the enlarged ones, in phase."""
+    """Fraction of the labels' energy above the coarse grid's Nyquist frequency that is recovered in phase."""
     high = torch.maximum(torch.fft.fftfreq(SIZE).abs()[:, None], torch.fft.rfftfreq(SIZE)) > 0.5 / RATIO
-    found, wanted = (torch.fft.rfft2(x - x.mean((2, 3), keepdim=True))[..., high] for x in (enlarged, label))
-    return ((found * wanted.conj()).real.sum() / wanted.abs().square().sum()).item()
+    recovered, target = (torch.fft.rfft2(x - x.mean((2, 3), keepdim=True))[..., high] for x in (enlarged, label))
+    return ((recovered * target.conj()).real.sum() / target.abs().square().sum()).item()
 
 
 @EACH
 def test_kernels_follow_the_edges(name):
-    linear, found = on_the_right_side(*enlarged_labels("linear")), on_the_right_side(*enlarged_labels(name))
-    print(f"{name}: {found:.3f} of the weight on the right side of a border, linear {linear:.3f}")
-    assert found > linear + 0.05
+    linear, guided = own_class_weight(*enlarged_labels("linear")), own_class_weight(*enlarged_labels(name))
+    print(f"{name}: {guided:.3f} of the weight near borders is on the pixel's own class, linear {linear:.3f}")
+    assert guided > linear + 0.05
 
 
 @EACH
 def test_neither_checkerboard_nor_blur(name):
-    """Beyond what bilinear interpolation has of both."""
+    """No more of either than with bilinear interpolation."""
     for measure, sign in ((checkerboard, 1), (sharpness, -1)):
-        linear, found = measure(*enlarged_labels("linear")), measure(*enlarged_labels(name))
-        print(f"{name}: {measure.__name__} {found:.4f}, linear {linear:.4f}")
-        assert sign * found <= sign * linear
+        linear, guided = measure(*enlarged_labels("linear")), measure(*enlarged_labels(name))
+        print(f"{name}: {measure.__name__} {guided:.4f}, linear {linear:.4f}")
+        assert sign * guided <= sign * linear

@@ -1,4 +1,4 @@
-"""Published numbers, met in float64 through load_published: outputs and gradients."""
+"""Outputs and gradients match the published numbers in float64, with weights from load_published."""
 
 from __future__ import annotations
 
@@ -54,12 +54,12 @@ def test_published_numbers(golden, layout, name):
         if f"in/{key}" in numbers.arrays
     }
     out = upsampler(**inputs)
-    found = {"x_up": out.x, "guide_out": out.guide}
-    wanted = [key for key in found if f"out/{key}" in numbers.arrays]
-    sum((found[key] * torch.tensor(numbers[f"cot/{key}"]).double()).sum() for key in wanted).backward()
-    for key in wanted:
-        assert relative_error(found[key], numbers[f"out/{key}"]) < 1e-6
+    outputs = {"x_up": out.x, "guide_out": out.guide}
+    stored = [key for key in outputs if f"out/{key}" in numbers.arrays]
+    sum((outputs[key] * torch.tensor(numbers[f"cot/{key}"]).double()).sum() for key in stored).backward()
+    for key in stored:
+        assert relative_error(outputs[key], numbers[f"out/{key}"]) < 1e-6
     for key, value in inputs.items():
         assert relative_error(value.grad, numbers[f"grad/{key}"]) < 1e-6
-    if "guide_out" not in wanted and "guide" in inputs:
+    if "guide_out" not in stored and "guide" in inputs:
         assert out.guide is inputs["guide"]

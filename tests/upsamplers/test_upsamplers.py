@@ -1,4 +1,4 @@
-"""What holds for upsamplers whatever their numbers."""
+"""Properties of upsamplers beyond their published numbers."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from torch.nn import functional as F
 from medups.upsamplers import Interpolate, ReSFU, create_upsampler
 
 
-def test_imports_torch_alone():
+def test_imports_only_torch():
     code = (
-        "import sys, medups.upsamplers; others = 'monai hydra nibabel scipy triton SimpleITK matplotlib'.split(); "
-        "print([name for name in others if name in sys.modules])"
+        "import sys, medups.upsamplers; optional = 'monai hydra nibabel scipy triton SimpleITK matplotlib'.split(); "
+        "print([name for name in optional if name in sys.modules])"
     )
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert out.stdout.strip() == "[]"
@@ -33,8 +33,8 @@ def test_resfu_flips_with_its_inputs(dims, axis):
     with torch.no_grad():  # spatial kernels flipped, and the tap logits with them
         for block in (up.semantic, up.detail):
             block.weight.copy_(block.weight.flip(axis))
-            for part in (block.logits.weight, block.logits.bias):
-                part.copy_(part.unflatten(0, [3] * dims).flip(axis - 2).flatten(0, dims - 1))
+            for parameter in (block.logits.weight, block.logits.bias):
+                parameter.copy_(parameter.unflatten(0, [3] * dims).flip(axis - 2).flatten(0, dims - 1))
     torch.testing.assert_close(up(x.flip(axis), guide.flip(axis)).x.flip(axis), out)
 
 
@@ -53,9 +53,9 @@ SLICEWISE = {
 
 @pytest.mark.parametrize(("name", "options"), SLICEWISE.items(), ids=SLICEWISE)
 def test_a_volume_constant_along_an_axis_is_upsampled_slice_by_slice(name, options):
-    """Kernels that sum to the 2-D ones along the axis, tap logits that repeat them: the 2-D result in every slice.
+    """With kernels that sum to the 2-D ones along the axis, and repeated tap logits, every slice has the 2-D result.
 
-    Away from the ends of the axis, since some methods read zeros there.
+    Slices near the ends of the axis are excluded because some methods read zeros there.
     """
     torch.manual_seed(0)
     method, depth = name.partition("-")[0], 9
@@ -65,18 +65,18 @@ def test_a_volume_constant_along_an_axis_is_upsampled_slice_by_slice(name, optio
     for parameter in flat.parameters():
         torch.nn.init.normal_(parameter, std=0.3)
     deep.load_state_dict(
-        {key: _along_an_axis(flat.state_dict()[key], value.shape) for key, value in deep.state_dict().items()}
+        {key: _inflate(flat.state_dict()[key], value.shape) for key, value in deep.state_dict().items()}
     )
     x, guide = torch.randn(1, 4, 4, 5).double(), torch.randn(1, 4, 8, 10).double()
     expected = flat(x, guide)
-    found = deep(*(v[:, :, None].expand(-1, -1, depth, -1, -1) for v in (x, guide)))
-    for volume, slice_ in zip(found, expected, strict=True):
+    result = deep(*(v[:, :, None].expand(-1, -1, depth, -1, -1) for v in (x, guide)))
+    for volume, slice_ in zip(result, expected, strict=True):
         inside = volume[:, :, 3:-3]
         torch.testing.assert_close(inside, slice_[:, :, None].expand_as(inside))
 
 
-def _along_an_axis(flat, shape):
-    """Parameters of the 2-D module as the 3-D one has them."""
+def _inflate(flat, shape):
+    """Expand a parameter of the 2-D module to the shape of the 3-D one."""
     if len(shape) == 5:
         share = torch.tensor([0.2, 0.5, 0.3] if shape[2] == 3 else [1.0]).double()
         flat = flat[:, :, None] * share.reshape(1, 1, -1, 1, 1)
@@ -92,7 +92,7 @@ def test_resfu_weights_sum_to_one_and_stay_inside():
     assert corner[:, 0].abs().max() == 0
 
 
-def test_interpolate_is_torchs():
+def test_interpolate_matches_torch():
     x = torch.randn(2, 3, 4, 5)
     aligned = create_upsampler("linear_aligned", spatial_dims=2, in_channels=3)
     torch.testing.assert_close(aligned(x).x, F.interpolate(x, scale_factor=2, mode="bilinear", align_corners=True))

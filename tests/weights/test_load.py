@@ -1,4 +1,4 @@
-"""load_published refuses what does not fit and says what it did."""
+"""load_published rejects mismatched weights and reports what it loaded."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ def test_prefix_and_file(published, module, tmp_path):
     assert torch.equal(module.query.weight, torch.tensor(published["q.weight"]))
 
 
-def test_weights_inside_a_whole_network(published, module):
-    """As in a checkpoint of mmsegmentation: the error names the places, ``prefix`` takes one of them."""
-    whole = {f"module.decode_head.ups.{n}.{k}": v + n for n in (0, 1) for k, v in published.items()}
-    whole["module.backbone.conv.weight"] = published["q.weight"]
+def test_weights_inside_a_complete_network(published, module):
+    """As in an mmsegmentation checkpoint: the error lists the possible prefixes, and ``prefix`` selects one."""
+    weights = {f"module.decode_head.ups.{n}.{k}": v + n for n in (0, 1) for k, v in published.items()}
+    weights["module.backbone.conv.weight"] = published["q.weight"]
     with pytest.raises(ValueError, match=r"under decode_head\.ups\.0\., decode_head\.ups\.1\. \(pass one as prefix\)"):
-        load_published(module, whole, layout="resfu")
-    report = load_published(module, whole, layout="resfu", prefix="decode_head.ups.1.")
+        load_published(module, weights, layout="resfu")
+    report = load_published(module, weights, layout="resfu", prefix="decode_head.ups.1.")
     assert report.unused == report.fresh == []
     assert torch.equal(module.query.weight, torch.tensor(published["q.weight"] + 1))
 
@@ -49,7 +49,7 @@ def test_missing_and_unknown_names_are_listed(published, module):
     assert report.unused == ["stranger.weight"]
 
 
-def test_another_shape_loads_nothing(published):
+def test_shape_mismatch_loads_nothing(published):
     module = ReSFU(2, 8, 16)
     before = {name: value.clone() for name, value in module.state_dict().items()}
     with pytest.raises(ValueError, match=r"of another shape: .*key\.weight: file \(32, 24, 1, 1\)"):
@@ -57,7 +57,7 @@ def test_another_shape_loads_nothing(published):
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 
 
-def test_files_that_are_no_checkpoints(module, tmp_path):
+def test_invalid_checkpoints(module, tmp_path):
     path = tmp_path / "weights.pt"
     path.write_bytes(b"nothing")
     with pytest.raises(ValueError, match="expected a readable checkpoint"):
@@ -94,24 +94,24 @@ def test_damaged_files(published, module, tmp_path, kind, damage):
     assert all(torch.equal(before[name], value) for name, value in module.state_dict().items())
 
 
-def test_a_file_of_torchs_old_kind_with_flipped_bits(published, module, tmp_path):
+def test_legacy_torch_file_with_flipped_bits(published, module, tmp_path):
     path = tmp_path / "weights.pth"
     weights = {name: torch.tensor(value) for name, value in published.items()}
     torch.save({"state_dict": weights}, path, _use_new_zipfile_serialization=False)
     content = path.read_bytes()
     assert load_published(module, path, layout="resfu").loaded
-    refused = 0
-    for at in range(0, 600, 4):
-        path.write_bytes(content[:at] + bytes([content[at] ^ 4]) + content[at + 1 :])
+    rejected = 0
+    for position in range(0, 600, 4):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 4]) + content[position + 1 :])
         try:
             load_published(module, path, layout="resfu")
-        except ValueError:  # and nothing else
-            refused += 1
-    assert refused > 50
+        except ValueError:  # the only error allowed
+            rejected += 1
+    assert rejected > 50
 
 
-def test_a_head_for_other_classes_may_stay_fresh():
-    """What is offered does just that: all but the head is loaded."""
+def test_head_for_another_number_of_classes_may_stay_fresh():
+    """The suggested strict=False loads everything except the head."""
     published = {f"module.{name}": value for name, value in TransUNet(32, 1, 5, variant="tiny").state_dict().items()}
     network = TransUNet(32, 1, 9, variant="tiny")
     fresh = {name: value.clone() for name, value in network.state_dict().items()}

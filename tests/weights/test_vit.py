@@ -1,4 +1,4 @@
-"""Google's archive into TransUNet, and position embeddings at another size."""
+"""Loading Google's archive into TransUNet, and position embeddings at another size."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def normal(key, shape):
 
 
 def archive_value(key, shape, formula):
-    """``npz_formula`` of the golden files' description."""
+    """The ``npz_formula`` that the golden files' description defines."""
     if len(shape) == 4 and ("gn" in key):
         value = formula(key, (shape[3], 1, 1, 1)).transpose(2, 3, 1, 0)
         return value + 1 if key.endswith("scale") else value
@@ -64,21 +64,21 @@ def test_positions_at_another_size(golden, archive):
     np.testing.assert_allclose(network.transformer.positions[0].detach().numpy(), expected.reshape(-1, 768), atol=1e-5)
 
 
-def test_positions_of_no_square_grid():
+def test_positions_of_a_non_square_grid():
     positions = {"Transformer/posembed_input/pos_embedding": np.zeros((1, 16, 96), np.float32)}
     with pytest.raises(ValueError, match=r"\[1, N, C\] of a square grid, found \(1, 15, 96\)"):
         load_published(TransUNet(32, variant="tiny"), positions, layout="transunet-imagenet21k", strict=False)
 
 
-def test_an_archive_with_an_array_missing(archive):
+def test_archive_with_a_missing_array(archive):
     with np.load(archive) as content:
-        kept = {name: content[name] for name in content.files if "block2/unit1/gn_proj" not in name}
+        arrays = {name: content[name] for name in content.files if "block2/unit1/gn_proj" not in name}
     with pytest.raises(ValueError, match=r"missing: encoder\.stages\.1\.0\.shortcut\.1\.weight"):
-        load_published(TransUNet(), kept, layout="transunet-imagenet21k")
+        load_published(TransUNet(), arrays, layout="transunet-imagenet21k")
 
 
-def test_an_archive_without_a_resnet(archive):
-    """ViT-B_16.npz: the same names but for the patches, which are a convolution of the image."""
+def test_archive_without_a_resnet(archive):
+    """ViT-B_16.npz has the same names except for the patches, which are a convolution of the image."""
     with np.load(archive) as content:
         vit = {name: content[name] for name in content.files if name.startswith("Transformer/")}
     patches = np.random.RandomState(0).standard_normal((16, 16, 3, 768)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Cases on disk in canonical form, from which a slice or a patch is read without its volume."""
+"""Cases stored in canonical form; reads a slice or a patch without loading the volume."""
 
 from medups.data.cache.cases import CachedCase, StoredCase, cached, prepared, read_cases
 from medups.data.cache.entries import StoredArray

@@ -1,4 +1,4 @@
-"""Cached cases: as their files are, and with the deterministic transforms of a recipe applied."""
+"""Cached cases: in canonical form, and with the deterministic transforms of a recipe applied."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class StoredCase:
 class CachedCase(StoredCase):
     """One case in canonical orientation.
 
-    foreground: int32 [n, 3] voxel indices of organs, evenly thinned; none for a case without organs.
+    foreground: int32 [n, 3] voxel indices of organs, evenly subsampled; empty for a case without organs.
     spacing: mm along the axes.
     """
 
@@ -62,10 +62,10 @@ def cached(
     Args:
         source: the label set of the mask.
         target: the label set to convert to, by organ name.
-        spacing: resample to these millimeters along the canonical axes; None keeps each scan's own.
+        spacing: resample to these millimeters along the canonical axes; None keeps each scan's spacing.
 
     Raises:
-        InputError: what the readers raise, or no mask.
+        InputError: a file cannot be read or is invalid, or the case has no mask.
     """
     if case.label is None:
         raise InputError(f"{case.image}: case {case.name} has no mask to train on or to score with")
@@ -79,7 +79,7 @@ def cached(
             except OSError as error:
                 raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     entry = folder / f"{case.name}-{digest.hexdigest()[:20]}"
-    facts = open_entry(entry, lambda aside: _write_canonical(case.image, mask, aside, source, target, goal))
+    facts = open_entry(entry, lambda staging: _write_canonical(case.image, mask, staging, source, target, goal))
     image, label = _arrays(entry)
     return CachedCase(case.name, image, label, np.load(entry / "foreground.npy"), tuple(facts["spacing"]))
 
@@ -97,17 +97,17 @@ def read_cases(
 
 
 def prepared(case: CachedCase, transform: Compose, specs: Sequence[Mapping[str, Any]]) -> StoredCase:
-    """The case with ``transform`` applied to each slice, cached beside its own entry.
+    """The case with ``transform`` applied to each slice, cached next to the case's entry.
 
     Args:
-        transform: of ``image`` float32 and ``label`` uint8 [1, H, W], without randomness; all slices get one size.
-        specs: the configuration that ``transform`` was built from, which identifies the entry.
+        transform: deterministic, for ``image`` float32 and ``label`` uint8 [1, H, W]; gives all slices the same size.
+        specs: the configuration that ``transform`` was built from; identifies the entry.
     """
     settings = [_FORMAT, monai.__version__, list(specs)]
     digest = hashlib.sha256(json.dumps(settings).encode()).hexdigest()
     source = case.image.path.parent
     entry = source.with_name(f"{source.name}-{digest[:20]}")
-    open_entry(entry, lambda aside: _write_transformed(case, transform, aside))
+    open_entry(entry, lambda staging: _write_transformed(case, transform, staging))
     return StoredCase(case.name, *_arrays(entry))
 
 

@@ -1,4 +1,4 @@
-"""Cache entries: folders of compressed arrays that appear whole, are verified on opening, and rebuilt if damaged."""
+"""Cache entries: folders of compressed arrays, written atomically, verified on opening and rebuilt if damaged."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from medups.errors import InputError
 from medups.io.files import remove_abandoned, umask
 
 _TABLE = "about.json"
-_BLOCK = (1, 128, 128)  # decompressed as a unit: wastes little for a slice or for a patch
+_BLOCK = (1, 128, 128)  # unit of decompression; little is wasted for a slice or a patch
 _CHUNK = (16, 512, 512)
 
 
@@ -58,35 +58,35 @@ def write_array(array: NDArray[Any], path: Path) -> None:
 
 
 def open_entry(entry: Path, make: Callable[[Path], Mapping[str, Any]]) -> dict[str, Any]:
-    """The entry's own table of facts, rebuilding the entry if it is missing or damaged.
+    """The facts stored in the entry; a missing entry is built, a damaged one rebuilt.
 
-    Several processes may build one entry at once.
+    Several processes may build the same entry at once.
 
     Args:
         make: called with an empty folder; writes files into it and returns the facts to store.
 
     Raises:
         InputError: the entry's folder cannot be written.
-        OSError: the entry reads back differently, or a damaged entry cannot be replaced.
+        OSError: the entry reads back differently than written, or a damaged entry cannot be replaced.
     """
-    for _ in range(2):  # another process may remove an entry that both found damaged, right after this one rebuilt it
+    for _ in range(2):  # a second try: another process that found the same damage may remove the rebuilt entry
         facts = _facts(entry)
         if facts is not None:
             return facts
         try:
             entry.parent.mkdir(parents=True, exist_ok=True)
             remove_abandoned(entry.parent, f".{entry.name}-")
-            aside = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
+            staging = Path(tempfile.mkdtemp(prefix=f".{entry.name}-", dir=entry.parent))
         except OSError as error:
             raise InputError(f"{entry.parent}: the cache cannot be written to ({error.strerror})") from error
         try:
-            facts = dict(make(aside))
-            checksums = {path.name: _checksum(path) for path in sorted(aside.iterdir())}
-            (aside / _TABLE).write_text(json.dumps({**facts, "checksums": checksums}))
-            aside.chmod(0o777 & ~umask())  # temporary folders are private; other users may read this one like any file
-            _move(aside, entry)
+            facts = dict(make(staging))
+            checksums = {path.name: _checksum(path) for path in sorted(staging.iterdir())}
+            (staging / _TABLE).write_text(json.dumps({**facts, "checksums": checksums}))
+            staging.chmod(0o777 & ~umask())  # mkdtemp makes private folders; other users may read the cache
+            _move(staging, entry)
         finally:
-            shutil.rmtree(aside, ignore_errors=True)
+            shutil.rmtree(staging, ignore_errors=True)
     facts = _facts(entry)
     if facts is None:
         raise OSError(f"{entry}: the cache entry reads back differently than it was written; check the disk")
@@ -107,11 +107,11 @@ def _checksum(path: Path) -> int:
     return zlib.crc32(path.read_bytes())
 
 
-def _move(aside: Path, entry: Path) -> None:
-    """Move the new entry into place, where another process may have put the same one, or a damaged one remains."""
+def _move(staging: Path, entry: Path) -> None:
+    """Move the new entry into place: keep an intact entry of another process, replace a damaged one."""
     for _ in range(3):
         try:
-            os.rename(aside, entry)
+            os.rename(staging, entry)
             return
         except OSError:
             if not entry.is_dir():

@@ -1,4 +1,4 @@
-"""Dataset formats on disk: one file each, with a function from the ``data`` settings to a Listing."""
+"""Dataset formats: each module has a function that turns the ``data`` settings into a Listing."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from medups.errors import InputError
 from medups.io.files import read_json
 
 _PARTS = {"training": "train", "validation": "val", "test": "test"}
-# used here, or descriptive only
+# keys that are used or only descriptive
 _KNOWN_KEYS = {
     *_PARTS, "labels", "name", "description", "reference", "licence", "license", "release", "relase", "author",
     "modality", "channel_names", "tensorImageSize", "numTraining", "numTest", "numValidation", "file_ending",
@@ -27,11 +27,11 @@ def datalist(data: DataSpec) -> Listing:
     """``root`` is the JSON file, or a folder with ``dataset.json``.
 
     Entries of ``training``, ``validation`` and ``test`` are ``{"image": ..., "label": ...}``, optionally with the
-    ``fold`` of Auto3DSeg, or a path for an unlabeled scan. Paths are relative to the file's folder. Cases are named by
-    their files, or by the folders of those if several files have the same name.
+    ``fold`` of Auto3DSeg, or a path for an unlabeled scan. Paths are relative to the file's folder. Cases are named
+    after their files, or after the files' folders if several files have the same name.
 
     Raises:
-        InputError: not a datalist, an entry of several images, or two entries of one name.
+        InputError: not a datalist, an entry with several images, or two entries with the same name.
     """
     path = root_of(data)
     path = path / "dataset.json" if path.is_dir() else path
@@ -57,7 +57,7 @@ def datalist(data: DataSpec) -> Listing:
             folds[name] = entry.fold
     labels = LabelSet.of_json(content, path) if "labels" in content else None
     unused = sorted(set(content) - _KNOWN_KEYS) + sorted({key for entry in entries for key in entry.unused})
-    notes = [f"{path}: not used here: {', '.join(unused)}"] if unused else []
+    notes = [f"{path}: ignored keys: {', '.join(unused)}"] if unused else []
     return Listing(cases, labels, split, problems, folds, notes)
 
 
@@ -75,7 +75,7 @@ def _entry(value: object, part: str, source: Path) -> _Entry:
     if not isinstance(files, Mapping) or "image" not in files:
         raise InputError(f"{source}: expected entries with image and label, found {value!r}")
     if isinstance(files["image"], list):
-        raise InputError(f"{source}: {files['image']} are several images of one case; only one is read here")
+        raise InputError(f"{source}: expected one image per case, found several images: {files['image']}")
     fold = files.get("fold")
     if fold is not None and (not isinstance(fold, int) or fold < 0):
         raise InputError(f"{source}: expected fold to be a whole number, 0 or more, found {fold!r}")

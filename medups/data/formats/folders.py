@@ -1,4 +1,4 @@
-"""Plain folders of images and of masks that pair up by name."""
+"""Folders of images and masks, paired by name."""
 
 from __future__ import annotations
 

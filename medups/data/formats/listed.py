@@ -1,4 +1,4 @@
-"""Cases written out in the settings."""
+"""Cases listed in the settings."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from medups.io.files import user_path
 
 
 def listed(data: DataSpec) -> Listing:
-    """``data.cases``: each with name, image and label."""
+    """The cases of ``data.cases``, each with name, image and label."""
     cases: dict[str, Case] = {}
     problems: list[str] = []
     for entry in data.cases:

@@ -14,12 +14,12 @@ _ENDINGS = (".nii.gz", ".nii")
 
 
 def nnunet(data: DataSpec) -> Listing:
-    """A dataset folder of one channel, such as ``Dataset007_Pancreas``.
+    """A single-channel dataset folder, such as ``Dataset007_Pancreas``.
 
     ``imagesTs`` are the test cases, with masks from ``labelsTs`` if there are any.
 
     Raises:
-        InputError: several channels, a file ending that is not read here, or a ``dataset`` table of files elsewhere.
+        InputError: several channels, an unsupported file ending, or a ``dataset`` table that lists files elsewhere.
     """
     root = root_of(data)
     source = root / "dataset.json"
@@ -29,12 +29,12 @@ def nnunet(data: DataSpec) -> Listing:
     channels = content.get("channel_names") or content.get("modality") or {}
     if len(channels) > 1:
         names = ", ".join(map(str, channels.values()))
-        raise InputError(f"{root}: {len(channels)} channels ({names}); only one is read here")
+        raise InputError(f"{root}: expected one channel, found {len(channels)} channels ({names})")
     ending = str(content.get("file_ending", _ENDINGS[0]))
     if ending not in _ENDINGS:
-        raise InputError(f"{source}: file_ending {ending} is not read here; convert the files to .nii.gz")
+        raise InputError(f"{source}: file_ending {ending} is not supported; convert the files to .nii.gz")
     if "dataset" in content:
-        raise InputError(f"{source}: the key dataset lists files elsewhere, which is not read here; use data=datalist")
+        raise InputError(f"{source}: the key dataset lists files elsewhere, which is not supported; use data=datalist")
     train, problems = pair_up(_images(root / "imagesTr"), _files(root / "labelsTr"), root)
     masks = _files(root / "labelsTs")
     test = {name: Case(name, path, masks.get(name)) for name, path in _images(root / "imagesTs").items()}

@@ -1,4 +1,4 @@
-"""The folder or file that a dataset's settings name."""
+"""The root folder or file of a dataset."""
 
 from __future__ import annotations
 

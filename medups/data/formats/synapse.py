@@ -11,8 +11,7 @@ from medups.errors import InputError
 
 
 def synapse(data: DataSpec) -> Listing:
-    """Cases by number below ``root``: the folder that holds ``img`` and ``label``, or one above it
-    (``RawData/Training``)."""
+    """Cases by number. ``root`` is the folder with ``img`` and ``label``, or holds them in ``RawData/Training``."""
     root = root_of(data)
     for folder in (root, root / "Training", root / "RawData" / "Training"):
         if (folder / "img").is_dir() and (folder / "label").is_dir():

@@ -16,8 +16,8 @@ _LIST_FOLDERS = ("lists/lists_Synapse", "lists", ".")
 def transunet(data: DataSpec) -> Listing:
     """Cases by number below ``root``, split into train and test by their folder.
 
-    If ``root`` or its ``lists/lists_Synapse`` holds the published lists, ``train.txt`` and ``test_vol.txt``, every
-    entry of them must exist.
+    If ``root`` or its ``lists/lists_Synapse`` holds the published lists, ``train.txt`` and ``test_vol.txt``, all
+    their entries must exist.
     """
     root = root_of(data)
     slices = {path.stem for path in (root / "train_npz").glob("*.npz")}

@@ -1,4 +1,4 @@
-"""Synthetic CT scans with labels, for trials and tests without patients."""
+"""Synthetic CT scans with labels, for trials and tests without patient data."""
 
 from medups.data.phantom.scan import make_phantom, write_phantoms
 

@@ -1,4 +1,4 @@
-"""The anatomy of a phantom: which shapes it holds, in the order of painting."""
+"""The anatomy of a phantom: its shapes, in painting order."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from medups.data.phantom.shapes import Shape, ShapeFactory
 
 @dataclass(frozen=True)
 class _Case:
-    """What all parts of one anatomy share.
+    """Values shared by all parts of one anatomy.
 
     Args:
-        enhancement: by the contrast agent, which brightens vessels and organs.
+        enhancement: strength of the contrast agent, which brightens vessels and organs.
     """
 
     rng: Generator
@@ -41,7 +41,7 @@ class _Case:
 
 
 def anatomy(rng: Generator, stature: float) -> Iterator[Shape]:
-    """Shapes in the order of painting: an organ keeps what it took, and unlabeled tissues yield to organs."""
+    """Shapes in painting order: by default, organs overwrite unlabeled tissues but not other organs."""
     ids = {name: number for number, name in label_set("btcv13").organs.items()}
     case = _Case(rng, ShapeFactory(rng, ids, stature), rng.uniform(0.8, 1.4))
     for part in (_frame, _bowel, _vessels, _kidneys, _liver_and_spleen, _stomach, _portal_vein, _pancreas):
@@ -58,7 +58,7 @@ def _frame(case: _Case) -> Iterator[Shape]:
 
 
 def _bowel(case: _Case) -> Iterator[Shape]:
-    """Loops whose densities cover those of stomach, gallbladder and pancreas."""
+    """Bowel loops whose densities span those of stomach, gallbladder and pancreas."""
     rng = case.rng
     for _ in range(10):
         start = rng.uniform((-95, -62, -120), (95, 5, -15))
@@ -131,7 +131,7 @@ def _liver_and_spleen(case: _Case) -> Iterator[Shape]:
         [(24, 38, 44), (26, 26, 26)],
         jitter=8,
     )
-    for _ in range(case.rng.integers(3, 6)):  # cysts: liver by label, gallbladder by density
+    for _ in range(case.rng.integers(3, 6)):  # cysts: labeled as liver, with the density of the gallbladder
         cyst = case.rng.uniform((-100, -30, -5), (-35, 35, 65))
         yield replace(
             case.make.solid("liver", case.rng.uniform(0, 30), cyst, case.rng.uniform(6, 11, 3)),
@@ -181,7 +181,7 @@ def _pancreas(case: _Case) -> Iterator[Shape]:
 
 
 def _lungs(rng: Generator, stature: float) -> Iterator[Shape]:
-    """Air above the diaphragm on both sides; the heart's muscle stays between."""
+    """Air above the diaphragm on both sides; the heart muscle between them remains."""
     for side, height in ((-1, 122), (1, 114)):
         center = np.array([[side * 84, 16, height + rng.normal(0, 5)]], dtype=np.float32) * np.float32(stature)
         yield Shape("lung", 0, -840, center, np.array([[62, 78, 40]], dtype=np.float32) * np.float32(stature))

@@ -1,4 +1,4 @@
-"""Painting shapes onto a voxel grid: finer than the voxels, so that voxels at borders mix their tissues."""
+"""Painting of shapes on a grid finer than the voxels, so that border voxels mix tissues."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _LOBULE_MM = 6.0
 def paint(
     shapes: list[Shape], rng: Generator, grid: tuple[int, int, int], spacing: Floats, trunk: Floats
 ) -> tuple[Floats, NDArray[np.uint8]]:
-    """HU and labels [z, y, x]: painted on a finer grid, HU averaged and labels voted down to the voxels."""
+    """HU and labels [z, y, x], painted on a finer grid and reduced to voxels: mean HU, most frequent label."""
     fine = np.maximum(1, np.ceil(spacing / _FINE_MM)).astype(int).clip(max=2)
     shape = np.array(grid) * fine
     z, y, x = np.meshgrid(
@@ -31,7 +31,7 @@ def paint(
     )  # fmt: skip
     pose = rng.uniform(-0.2, 0.2)  # radians about the long axis
     shift, lean = rng.uniform(-28, 28, 2), rng.uniform(-0.42, 0.42, 2)
-    z = z + np.float32(rng.uniform(-55, 55))  # where along the trunk the scan begins
+    z = z + np.float32(rng.uniform(-55, 55))  # position of the scan along the trunk
     turned_x = np.float32(np.cos(pose)) * x + np.float32(np.sin(pose)) * y
     turned_y = -np.float32(np.sin(pose)) * x + np.float32(np.cos(pose)) * y
     hu = np.full(shape, -1000, dtype=np.float32)
@@ -40,7 +40,7 @@ def paint(
     hu[np.broadcast_to(outline < 1, shape)] = -100
     hu[np.broadcast_to((outline < 0.84) & (outline > 0.70), shape)] = 55
     cavity = np.broadcast_to(outline < 0.74, shape)
-    # the organs lie turned, shifted and leaning within the trunk
+    # rotate, shift and tilt the organs within the trunk
     turned_x = turned_x + np.float32(lean[0]) * z + np.float32(shift[0])
     turned_y = turned_y + np.float32(lean[1]) * z + np.float32(shift[1])
     wx, wy, wz = (axis + _smooth_field(rng, (turned_x, turned_y, z)) for axis in (turned_x, turned_y, z))
@@ -53,7 +53,7 @@ def paint(
             hit = sum(((axis[box] - middle) / width) ** 2 for axis, middle, width in near) < 1
             if item.name not in ("spine", "muscle", "cord"):
                 hit &= cavity[box]
-            if item.name not in ("sinus", "lung"):  # organs touch but do not interpenetrate: who comes first stays
+            if item.name not in ("sinus", "lung"):  # organs touch but do not overlap: the first one stays
                 hit &= np.isin(labels[box], item.over or (0, item.label))
             hu[box][hit] = item.hu + np.float32(item.grain) * lobules[box][hit]
             labels[box][hit] = item.label
@@ -62,13 +62,13 @@ def paint(
 
 
 def _ranges(axes: tuple[Floats, Floats, Floats]) -> list[tuple[Floats, Floats]]:
-    """Least and greatest coordinate x, y and z on each plane of the array axis that mostly follows it."""
-    others = ((0, 1), (0, 2), (1, 2))
-    return [(values.min(across), values.max(across)) for values, across in zip(axes, others, strict=True)]
+    """Minimum and maximum of x, y and z on each plane of the array axis closest to it."""
+    cross_axes = ((0, 1), (0, 2), (1, 2))
+    return [(values.min(across), values.max(across)) for values, across in zip(axes, cross_axes, strict=True)]
 
 
 def _box(center: Floats, reach: Floats, ranges: list[tuple[Floats, Floats]]) -> tuple[slice, slice, slice]:
-    """Slices [z, y, x] that hold all points within ``reach`` mm of ``center``."""
+    """Slices [z, y, x] that contain all points within ``reach`` mm of ``center``."""
     spans = []
     for middle, distance, (low, high) in zip(center, reach, ranges, strict=True):
         where = np.flatnonzero((high >= middle - distance) & (low <= middle + distance))
@@ -78,7 +78,7 @@ def _box(center: Floats, reach: Floats, ranges: list[tuple[Floats, Floats]]) -> 
 
 
 def _smooth_field(rng: Generator, axes: tuple[Floats, Floats, Floats]) -> Floats:
-    """A displacement in mm, at most 1.5 ``_WARP_MM``: three waves of centimetres, evaluated on every eighth point."""
+    """A displacement in mm, at most 1.5 ``_WARP_MM``: three waves of centimeters, evaluated at every eighth point."""
     waves = rng.normal(0, 1 / 34, (3, 3)).astype(np.float32)
     phases = rng.uniform(0, 2 * np.pi, 3).astype(np.float32)
     heights = rng.normal(0, _WARP_MM / 3, 3).clip(-_WARP_MM / 2, _WARP_MM / 2).astype(np.float32)
@@ -92,7 +92,7 @@ def _smooth_field(rng: Generator, axes: tuple[Floats, Floats, Floats]) -> Floats
 
 
 def _random_field(rng: Generator, shape: Sequence[int], points: Sequence[int] | NDArray[np.int64]) -> Floats:
-    """Normal noise on ``points`` of each axis, linear between them."""
+    """Normal noise at ``points`` positions along each axis, interpolated linearly."""
     return _enlarge(rng.normal(0, 1, points).astype(np.float32), shape)
 
 
@@ -107,7 +107,7 @@ def _average(values: Floats, fine: NDArray[np.int64]) -> Floats:
 
 
 def _vote(labels: NDArray[np.uint8], fine: NDArray[np.int64]) -> NDArray[np.uint8]:
-    """The label that most of a voxel has; background, then the lowest id wins a tie."""
+    """The most frequent label in each voxel; in a tie, background wins, then the lowest id."""
     best = np.zeros(np.array(labels.shape) // fine, dtype=np.float32)
     winner = np.zeros(best.shape, dtype=np.uint8)
     empty = _average((labels == 0).astype(np.float32), fine)
@@ -115,8 +115,8 @@ def _vote(labels: NDArray[np.uint8], fine: NDArray[np.int64]) -> NDArray[np.uint
         if box is None:
             continue
         small = tuple(slice(span.start // n, -(-span.stop // n)) for span, n in zip(box, fine, strict=True))
-        whole = tuple(slice(span.start * n, span.stop * n) for span, n in zip(small, fine, strict=True))
-        share = _average((labels[whole] == number).astype(np.float32), fine)
+        fine_box = tuple(slice(span.start * n, span.stop * n) for span, n in zip(small, fine, strict=True))
+        share = _average((labels[fine_box] == number).astype(np.float32), fine)
         better = (share > best[small]) & (share > empty[small])
         best[small][better], winner[small][better] = share[better], number
     return winner

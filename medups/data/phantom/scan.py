@@ -1,4 +1,4 @@
-"""Abdominal CT phantoms: eight organs among neighbors that look like them, different in every case.
+"""Abdominal CT phantoms: eight organs among similar-looking neighbors, different in every case.
 
 Anatomy is a list of smooth shapes in millimeters, painted one over another. Coordinates run to the patient's left (x),
 back (y) and head (z) from the middle of the trunk.
@@ -33,17 +33,17 @@ def write_phantoms(folder: Path, cases: int, seed: int, size: int = 128, slices:
 
     Args:
         folder: gets ``img/imgNNNN.nii.gz`` (int16, HU) and ``label/labelNNNN.nii.gz`` (uint8, BTCV ids).
-        cases: how many, numbered from 1.
+        cases: number of cases, numbered from 1.
         seed: the same seed gives the same bytes.
-        size: pixels a side of a slice.
-        slices: of a volume.
+        size: width and height of a slice in pixels.
+        slices: slices per volume.
 
     Raises:
-        InputError: a number below its least value.
+        InputError: a number below its minimum.
     """
-    for name, value, least in (("cases", cases, 1), ("size", size, 32), ("slices", slices, 8), ("seed", seed, 0)):
-        if value < least:
-            raise InputError(f"phantom: {name} must be at least {least}, got {value}")
+    for name, value, minimum in (("cases", cases, 1), ("size", size, 32), ("slices", slices, 8), ("seed", seed, 0)):
+        if value < minimum:
+            raise InputError(f"phantom: {name} must be at least {minimum}, got {value}")
     jobs = [(folder, number, seed, size, slices) for number in range(1, cases + 1)]
     with ProcessPoolExecutor(min(cases, os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
         yield from pool.map(_write_phantom, *zip(*jobs, strict=True))
@@ -74,7 +74,7 @@ def make_phantom(
 
 
 def _noise(rng: Generator, shape: tuple[int, ...]) -> Floats:
-    """Scanner noise: correlated over neighbouring pixels, stronger in some cases."""
+    """Scanner noise: correlated over neighboring pixels, stronger in some cases."""
     white = rng.normal(0, 1, shape).astype(np.float32)
     correlated = ndimage.gaussian_filter(white, (0, 0.6, 0.6))
     return correlated / correlated.std() * np.float32(rng.uniform(7, 13))
@@ -83,8 +83,8 @@ def _noise(rng: Generator, shape: tuple[int, ...]) -> Floats:
 def _as_file(
     image: NDArray[np.int16], labels: NDArray[np.uint8], spacing: Floats, rng: Generator, number: int
 ) -> tuple[NDArray[np.int16], NDArray[np.uint8], NDArray[np.float64]]:
-    """Axes as files have them: another orientation case by case, every third one oblique."""
-    # painted [z, y, x] towards head, back and left: SPL
+    """Convert to a file's axes: the orientation differs between cases, and every third case is oblique."""
+    # painted [z, y, x] toward head, back and left: SPL
     affine = np.zeros((4, 4))
     affine[2, 0], affine[1, 1], affine[0, 2], affine[3, 3] = spacing[0], -spacing[1], -spacing[2], 1
     affine[:3, 3] = -affine[:3, :3] @ (np.array(image.shape) - 1) / 2 + rng.normal(0, 40, 3)

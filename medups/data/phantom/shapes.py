@@ -21,8 +21,8 @@ class Shape:
     Args:
         points: centers of the ellipsoids along a center line [n, 3], mm.
         radii: along x, y and z [n, 3], mm.
-        over: labels that it may be painted over; by default its own and background.
-        grain: HU by which lobules of some millimeters differ.
+        over: labels that the shape may overwrite; by default its own and background.
+        grain: variation in HU between lobules a few millimeters wide.
     """
 
     name: str
@@ -34,13 +34,13 @@ class Shape:
     grain: float = 0
 
     def filled(self, wall: float, hu: float) -> Shape:
-        """The content inside a wall of ``wall`` mm."""
+        """The content of this shape inside a wall ``wall`` mm thick."""
         return replace(self, hu=hu, radii=np.maximum(self.radii - np.float32(wall), np.float32(1)))
 
 
 @dataclass(frozen=True)
 class ShapeFactory:
-    """Shapes of one case: moved and stretched by random amounts of its own.
+    """Creates the shapes of one case, each moved and stretched at random.
 
     Args:
         ids: label id by organ name; other tissues get 0.

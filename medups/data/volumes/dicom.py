@@ -1,4 +1,4 @@
-"""A DICOM series as one volume, only if no slice is missing."""
+"""Reading of a DICOM series as one volume, only if no slice is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def series_in(folder: Path) -> list[str]:
 
 
 def is_dicom(file: Path) -> bool:
-    """Is the file DICOM by its name or its first bytes? A DICOMDIR index does not count."""
+    """Whether the file is DICOM by its name or its first bytes; a DICOMDIR index does not count."""
     if file.name.upper() == "DICOMDIR":
         return False
     if file.suffix.lower() in (".dcm", ".ima"):
@@ -33,9 +33,9 @@ def is_dicom(file: Path) -> bool:
 
 
 def read_dicom(folder: Path) -> Volume:
-    """Read the one series in ``folder``; voxels [column, row, slice], Hounsfield units for CT.
+    """Read the only series in ``folder``; voxels [column, row, slice], Hounsfield units for CT.
 
-    The affine comes from the positions of the first and the last slice, so it is right for tilted gantries too.
+    The affine comes from the positions of the first and the last slice, so it is correct for tilted gantries too.
 
     Raises:
         InputError: no series or several; slices of different sizes or orientations; slices that are missing,
@@ -69,14 +69,14 @@ def read_dicom(folder: Path) -> Volume:
 
 
 def _check_no_file_left_out(folder: Path, files: list[str]) -> None:
-    """The reader does not list damaged slices; at either end of the series they would leave no gap."""
+    """Raise InputError for unlisted slices: the reader omits damaged ones, which leave no gap at either end."""
     listed = {Path(file).name for file in files}
     suffixes = {Path(file).suffix.lower() for file in files} - {""}
     for file in sorted(folder.iterdir()):
         unlisted = file.is_file() and not file.name.startswith(".") and file.name not in listed
         if unlisted and (is_dicom(file) or file.suffix.lower() in suffixes or not file.stat().st_size):
             raise InputError(
-                f"{file}: beside a DICOM series but not a readable part of it; copy it again, or remove it"
+                f"{file}: in the folder of a DICOM series but not a readable part of it; copy it again, or remove it"
             )
 
 
@@ -102,7 +102,7 @@ def _check_gaps(heights: NDArray[np.float64], numbers: list[int | None], folder:
         jumps = np.abs(np.diff(known))
         if jumps.max() != jumps.min() and len(set(known)) == len(known):
             raise InputError(
-                f"{folder}: slices are missing: instance numbers run {min(known)} to {max(known)} with holes, "
+                f"{folder}: slices are missing: instance numbers run {min(known)} to {max(known)} with gaps, "
                 f"{len(known)} found; copy the whole series"
             )
 

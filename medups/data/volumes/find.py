@@ -15,23 +15,23 @@ _OTHER_FORMATS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".mgz", ".ni
 
 
 def is_nifti(path: Path) -> bool:
-    """Does the name end like a NIfTI file that is read here?"""
+    """Whether the name has a supported NIfTI ending."""
     return path.name.endswith((".nii", ".nii.gz"))
 
 
 def is_other_format(path: Path) -> bool:
-    """Is it named like a medical image of a format, or in a spelling, that is not read or written here?"""
+    """Whether the name is that of a medical image in an unsupported format or spelling."""
     return path.name.lower().endswith(_OTHER_FORMATS) and not is_nifti(path)
 
 
 def find_scans(path: Path) -> list[Path]:
-    """The scans that ``path`` is or holds.
+    """The scan at ``path``, or the scans in that folder.
 
     Args:
-        path: a NIfTI file, a volume of TransUNet's preprocessing, a folder of one DICOM series, or a folder of those.
+        path: a NIfTI file, a volume of TransUNet's preprocessing, a folder with one DICOM series, or a folder of those.
 
     Raises:
-        InputError: nothing there, an empty or unreadable folder, or an entry that looks like a scan and would be
+        InputError: no such path, an empty or unreadable folder, or an entry that looks like a scan and would be
             left out.
     """
     if path.is_file():

@@ -1,4 +1,4 @@
-"""The canonical orientation of all scans, and the way back to each scan's own grid."""
+"""The canonical orientation of all scans, and the conversion back to each scan's own grid."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ORIENTATION = "SPL"
 
 @dataclass(frozen=True)
 class Grid:
-    """The change from a file's axes to the canonical ones, and back."""
+    """Converts between a file's axes and the canonical ones."""
 
     shape: tuple[int, int, int]
     affine: NDArray[np.float64]
@@ -51,7 +51,7 @@ class Grid:
 
 
 def same_grid(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
-    """Do two affines place every corner of a volume within a tenth of a voxel of each other?"""
+    """Whether two affines place every corner of a volume within a tenth of a voxel of each other."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
     corners = np.vstack([corners, np.ones(corners.shape[1])])
     distances = np.abs((first - second) @ corners)[:3]

@@ -17,7 +17,7 @@ from medups.data.volumes.volume import Volume
 from medups.errors import InputError
 from medups.io.files import gzip_bytes, write_bytes
 
-logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # it would print every header repair
+logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # nibabel would log every header repair
 
 
 def read_nifti(path: Path) -> Volume:
@@ -74,12 +74,12 @@ def read_nifti(path: Path) -> Volume:
 
 
 def write_nifti(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
-    """Write ``data`` whole or not at all; compressed if the name ends in .gz."""
+    """Write ``data`` atomically; compressed if the name ends in .gz."""
     write_bytes(path, nifti_file_bytes(path, data, affine))
 
 
 def nifti_file_bytes(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> bytes:
-    """The content of a NIfTI file of that name: compressed if it ends in .gz."""
+    """The content of a NIfTI file at ``path``; compressed if the name ends in .gz."""
     return nifti_bytes(data, affine) if path.name.endswith(".gz") else _uncompressed_bytes(data, affine)
 
 

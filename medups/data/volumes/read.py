@@ -1,4 +1,4 @@
-"""Scans and label masks from files, checked before any work."""
+"""Reading and validation of scans and label masks."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ def read_scan(path: Path) -> Volume:
     """A scan that :func:`~medups.data.volumes.find.find_scans` lists, as float32 intensities.
 
     Raises:
-        InputError: what the file readers raise, a voxel that is not finite, or an image of a single value.
+        InputError: an error of the file readers, a voxel that is not finite, or an image of a single value.
     """
     return checked_scan(read_dicom(path) if path.is_dir() else _read(path, "image"))
 
 
 def checked_scan(volume: Volume) -> Volume:
-    """``volume`` as float32. Raises InputError for values that are not finite, or all the same."""
+    """``volume`` as float32. Raises InputError for values that are not finite, or all equal."""
     data = np.asarray(volume.data, dtype=np.float32)
     if not np.isfinite(data).all():
         count = int((~np.isfinite(data)).sum())
@@ -39,7 +39,7 @@ def read_labels(path: Path, labels: LabelSet) -> Volume:
     """A label mask as int32 ids of ``labels``; whole numbers stored as floats are accepted.
 
     Raises:
-        InputError: what the file readers raise, values that are not whole, or ids outside the set.
+        InputError: an error of the file readers, values that are not whole, or ids outside the set.
     """
     volume = _read(path, "label")
     data = np.asarray(volume.data)

@@ -1,4 +1,4 @@
-"""Volumes resampled to another spacing over the same extent."""
+"""Resampling of volumes to another spacing over the same extent."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def resize_image(image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
 
 
 def resize_labels(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Nearest resize over the same extent."""
+    """Nearest-neighbor resize over the same extent."""
     if labels.shape == shape:
         return labels
     resized = F.interpolate(torch.from_numpy(labels)[None, None], size=shape, mode="nearest-exact")

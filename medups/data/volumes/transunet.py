@@ -13,12 +13,12 @@ from medups.data.volumes.volume import Volume
 from medups.errors import InputError
 
 _WINDOW_HU = (-125.0, 275.0)
-# Arrays [z, x, -y] of scans with axes left, forward, up: their axes run up, left and back. The spacing was dropped.
+# Arrays [z, x, -y] of scans with axes left, anterior, superior: their axes run superior, left, posterior. No spacing.
 _AFFINE = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
 
 
 def is_preprocessed(path: Path) -> bool:
-    """A volume (``case0001.npy.h5``) or a pattern of slices (``case0005_slice*.npz``)?"""
+    """Whether ``path`` is a volume (``case0001.npy.h5``) or a pattern of slices (``case0005_slice*.npz``)."""
     return path.name.endswith((".h5", "_slice*.npz"))
 
 
@@ -50,7 +50,7 @@ def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
     numbers = [int(file.stem.rpartition("_slice")[2]) for file in files]
     holes = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
     if holes:
-        raise InputError(f"{pattern}: slices are missing: {len(files)} found, but not {holes[:5]}; copy the whole case")
+        raise InputError(f"{pattern}: slices are missing: {len(files)} found, without {holes[:5]}; copy the whole case")
     slices = []
     for file in files:
         try:
@@ -59,7 +59,7 @@ def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
             raise InputError(f"{file}: expected an npz file with image and label, found {error}") from error
         if slices[-1].shape != slices[0].shape:
-            raise InputError(f"{file}: slice of {slices[-1].shape}, {files[0].name} has {slices[0].shape}")
+            raise InputError(f"{file}: slice has shape {slices[-1].shape}, {files[0].name} has {slices[0].shape}")
     return np.stack(slices)
 
 

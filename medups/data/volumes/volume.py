@@ -15,7 +15,7 @@ from medups.errors import InputError
 class Volume:
     """Voxels [i, j, k] and the affine from voxel indices to RAS+ millimeters.
 
-    has_spacing: False if the file stores directions alone; the lengths of the affine's columns then mean nothing.
+    has_spacing: False if the file stores only directions; the lengths of the affine's columns are then meaningless.
     """
 
     data: NDArray[Any]

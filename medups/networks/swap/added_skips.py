@@ -14,7 +14,7 @@ from medups.networks.swap.site import Placement, Site, convs, projection, rename
 
 
 class GuidedSegResNet(SegResNet):
-    """SegResNet after a swap: each step sees the skip that is added after it."""
+    """SegResNet after a swap: each step is guided by the skip that is added after it."""
 
     def decode(self, x: Tensor, down_x: list[Tensor]) -> Tensor:
         for step, blocks, skip in zip(self.up_samples, self.up_layers, down_x[1:], strict=False):
@@ -44,7 +44,7 @@ def find_segresnet(net: Any, prefix: str) -> Iterator[Site]:
 
 
 class GuidedMedNeXt(MedNeXt):
-    """MedNeXt after a swap: each step sees the skip that is added after it."""
+    """MedNeXt after a swap: each step is guided by the skip that is added after it."""
 
     def forward(self, x: Tensor) -> Tensor | Sequence[Tensor]:
         x = self.stem(x)
@@ -87,6 +87,6 @@ def find_mednext(net: Any, prefix: str) -> Iterator[Site]:
 
 
 def _step(step: nn.Module, x: Tensor, skip: Tensor) -> Tensor:
-    """A decoder step that adds its skip, swapped or not."""
+    """Run a decoder step and add its skip, whether or not the step was swapped."""
     out: Tensor = step(x, skip) if isinstance(step, GuidedStep) else step(x) + skip
     return out

@@ -1,4 +1,4 @@
-"""Blocks that hold both the deep map and its skip, and single transposed convolutions."""
+"""Blocks that receive both the deep map and its skip, and single transposed convolutions."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from medups.networks.swap.site import (
 )
 from medups.upsamplers.base import Upsampler
 
-_CHAINS = (BasicUNet, UNetDecoder)  # each of their UpCats reads the output of the previous one
+_CHAINS = (BasicUNet, UNetDecoder)  # each UpCat in these reads the output of the previous one
 
 
 class NestedStep(nn.Module):
@@ -83,16 +83,16 @@ def find_transposed(net: nn.Module) -> Iterator[Site | Kept]:
 
 
 def _upcat(net: nn.Module, path: str, block: Any, width: int | None) -> Site | Kept:
-    """``width``: channels of the block's input, which interpolation does not reveal."""
+    """The step of an UpCat; ``width`` is its number of input channels, which interpolation layers do not store."""
     first = convs(block.convs)[0]
     dims = len(first.kernel_size)
-    parts: dict[str, Any] = dict(block.upsample.named_children())
-    if "deconv" in parts:
-        name, replaced = "deconv", unwrapped(parts["deconv"])
+    layers: dict[str, Any] = dict(block.upsample.named_children())
+    if "deconv" in layers:
+        name, replaced = "deconv", unwrapped(layers["deconv"])
         channels, ratio, preconv = replaced.out_channels, replaced.stride, None
-    elif "upsample_non_trainable" in parts:
-        name, preconv = "upsample_non_trainable", parts.get("preconv", nn.Identity())
-        replaced, preconvs = parts[name], convs(preconv)
+    elif "upsample_non_trainable" in layers:
+        name, preconv = "upsample_non_trainable", layers.get("preconv", nn.Identity())
+        replaced, preconvs = layers[name], convs(preconv)
         channels, ratio = preconvs[-1].out_channels if preconvs else width, replaced.scale_factor
     else:
         return Kept(f"{path}.upsample", "pixel shuffle", "its convolution computes the enlarged map itself")

@@ -1,4 +1,4 @@
-"""Networks whose blocks do not see the skip: they get a forward pass that passes it on."""
+"""Networks whose blocks do not receive the skip; a new forward pass provides it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medups.networks.swap.unets import find_unet
 
 
 def find_nets(net: nn.Module) -> Iterator[Site | Kept]:
-    """Steps of every known network in ``net``, itself included."""
+    """Steps of every known network in ``net``, including ``net`` itself."""
     for path, module in net.named_modules():
         try:
             yield from _find(module, f"{path}." if path else "")

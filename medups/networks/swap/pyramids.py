@@ -1,4 +1,4 @@
-"""Feature pyramids of MONAI and torchvision, which have the same parts."""
+"""Feature pyramids of MONAI and torchvision, which have the same submodules."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from medups.upsamplers import create_upsampler
 
 
 class GuidedFPN(nn.Module):
-    """A feature pyramid after a swap: lateral maps are the guides, and the refined guide enters the sum."""
+    """A feature pyramid after a swap: lateral maps are the guides, and the refined guide is added."""
 
     def forward(self, x: dict[str, Tensor]) -> dict[str, Tensor]:
-        parts = cast(Any, self)
+        net = cast(Any, self)
         names, maps = list(x), list(x.values())
-        inner = parts.inner_blocks[-1](maps[-1])
-        results = [parts.layer_blocks[-1](inner)]
+        inner = net.inner_blocks[-1](maps[-1])
+        results = [net.layer_blocks[-1](inner)]
         for number in reversed(range(len(maps) - 1)):
-            inner = parts.steps[number](inner, parts.inner_blocks[number](maps[number]))
-            results.insert(0, parts.layer_blocks[number](inner))
-        if parts.extra_blocks is not None:
-            results, names = parts.extra_blocks(results, maps, names)
+            inner = net.steps[number](inner, net.inner_blocks[number](maps[number]))
+            results.insert(0, net.layer_blocks[number](inner))
+        if net.extra_blocks is not None:
+            results, names = net.extra_blocks(results, maps, names)
         return OrderedDict(zip(names, results, strict=True))
 
 
@@ -47,5 +47,5 @@ def find_pyramid(net: Any, prefix: str) -> Iterator[Site]:
 
             return Placement((), install)
 
-        nearest = nn.Upsample(scale_factor=2.0)  # what the forward pass does
+        nearest = nn.Upsample(scale_factor=2.0)  # the forward pass's interpolation
         yield Site(f"{prefix}steps.{number}", nearest, dims, (2.0,) * dims, channels, channels, place)

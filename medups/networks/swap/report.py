@@ -1,4 +1,4 @@
-"""What a swap replaced, and what it kept."""
+"""Report of the steps that a swap replaced or kept."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Kept:
     why: str
 
     def __str__(self) -> str:
-        return f"{self.path}: {self.old} kept, {self.why}"
+        return f"{self.path}: {self.old} kept because {self.why}"
 
 
 @dataclass(frozen=True)

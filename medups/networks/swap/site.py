@@ -1,4 +1,4 @@
-"""A step in a network that can take an upsampler, and the change that puts one there."""
+"""An upsampling step of a network, and the change that replaces its upsampler."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def set_class(module: nn.Module, guided: type[nn.Module]) -> None:
 
 
 class Placement(NamedTuple):
-    """New modules beside the upsampler, and the function that installs everything."""
+    """New modules besides the upsampler, and the function that installs all of them."""
 
     new: tuple[nn.Module, ...]
     install: Callable[[], None]
@@ -51,12 +51,12 @@ class Site:
     """An upsampling step.
 
     Args:
-        path: of the module that upsamples now.
+        path: path of the current upsampling module.
         replaced: the module that will no longer be used.
-        channels: of the map that is upsampled.
+        channels: channels of the map that is upsampled.
         guide_channels: None if there is no map to guide the step.
-        place: from the new upsampler to its placement.
-        image_guide: the guide must be computed from the image, which is done only for upsamplers that need one.
+        place: function from the new upsampler to its placement.
+        image_guide: the guide must be computed from the image, which is done only for upsamplers that need a guide.
     """
 
     path: str
@@ -96,7 +96,7 @@ def projection(spatial_dims: int, in_channels: int, out_channels: int) -> nn.Mod
 
 
 def renames(module: nn.Module, names: Mapping[str, str]) -> nn.Module:
-    """Let ``module`` load weights saved under old names of its parts, given as prefixes."""
+    """Let ``module`` load weights saved under old names of its submodules, given as prefixes."""
     module.register_load_state_dict_pre_hook(partial(_rename, names=dict(names)))
     return module
 

@@ -28,7 +28,7 @@ _KNOWN = (
 def swap_upsampling(
     net: nn.Module, upsampler: str, *, only: str | Sequence[str] | None = None, dry_run: bool = False, **options: Any
 ) -> SwapReport:
-    """Make ``net`` upsample by ``upsampler``, in place, guided by its skips wherever it has them.
+    """Replace the upsampling of ``net`` in place by ``upsampler``, guided by its skips where available.
 
     Args:
         net: any network, before or after its weights are loaded: remaining layers keep their weights, and a
@@ -39,9 +39,9 @@ def swap_upsampling(
         options: further arguments of the upsampler.
 
     Returns:
-        Every upsampling step: its new upsampler, or why it was kept. Interpolation that a network's own code calls
-        as a function is invisible, except in known networks. New layers get the initialization of their methods, the
-        net's device and its dtype.
+        Every upsampling step: its new upsampler, or why it was kept. Interpolation called as a function in a
+        network's code is not detected, except in known networks. New layers have their method's initialization and the
+        network's device and dtype.
 
     Raises:
         ValueError: nothing to replace (the message lists the known blocks), an unknown upsampler, or an option that
@@ -65,7 +65,7 @@ def swap_upsampling(
     if not report.swapped:
         reasons = "".join(f"\n  {kept}" for kept in report.kept) or " no upsampling was found."
         raise ValueError(
-            f"swap_upsampling: nothing to replace by {upsampler!r} in {type(net).__name__}:{reasons}\n"
+            f"swap_upsampling: nothing to replace with {upsampler!r} in {type(net).__name__}:{reasons}\n"
             f"Known blocks: {_KNOWN}."
         )
     if not dry_run:
@@ -79,7 +79,7 @@ def swap_upsampling(
 
 
 def with_upsampler(network: nn.Module, upsampler: str, options: Mapping[str, Any] | None = None) -> nn.Module:
-    """``network`` after :func:`swap_upsampling`, for configurations."""
+    """Apply :func:`swap_upsampling` and return ``network``, for use in configurations."""
     swap_upsampling(network, upsampler, **(options or {}))
     return network
 
@@ -95,14 +95,14 @@ def _find(net: nn.Module, needs_guide: bool) -> Iterator[Site | Kept]:
         if not isinstance(step, Site):
             return step
         if step.spatial_dims not in CONV_CLASSES:
-            return Kept(step.path, step.old, f"upsamplers have 2 or 3 spatial axes, it has {step.spatial_dims}")
+            return Kept(step.path, step.old, f"upsamplers need 2 or 3 spatial axes, not {step.spatial_dims}")
         if needs_guide and step.guide_channels is None:
             return Kept(step.path, step.old, "it has no skip to guide it")
         return step
 
     paths: set[str] = set()
     for step in (*find_nets(net), *find_blocks(net)):
-        if step.path in paths:  # a network's finder may know more about a step than the step's own
+        if step.path in paths:  # the network's finder takes precedence over the block's
             continue
         paths.add(step.path)
         known.append(step.path)

@@ -1,4 +1,4 @@
-"""MONAI's UNet: nested levels (down, skip around the inner levels, up). A level's input is the skip one level out."""
+"""MONAI's UNet: nested levels (down, skip around the inner levels, up). A level's input is the outer level's skip."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ _INSTANCE_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
 class UNetLevel(nn.Sequential):
-    """Down, the inner levels, and a step up to the level's own input, which is the guide."""
+    """Downsampling, the inner levels, and an upsampling step guided by the level's input."""
 
     def forward(self, x: Tensor) -> Tensor:
         return self.refined(x).x
 
     def refined(self, x: Tensor) -> Upsampled:
-        """The output, and the input as the upsampler refined it."""
+        """The output, and the input refined by the upsampler."""
         down, inner, step = cast(Any, self)
         out: Upsampled = step.refined(inner(down(x)), x)
         return out
@@ -55,7 +55,7 @@ class ImageStep(nn.Module):
 
 
 def find_unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -> Iterator[Site | Kept]:
-    """``skip``: the connection around ``level``, None for the outermost one.
+    """Steps of ``level`` and the levels inside it; ``skip`` is the connection around it, None for the outermost level.
 
     Levels of an earlier swap are only traversed: their steps are found as guided steps, except the outermost one,
     whose guide depends on the upsampler.
@@ -72,7 +72,7 @@ def find_unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -
         return
     down, inner, up = cast(Any, level)
     with_unit = isinstance(up[0], nn.Sequential)  # a residual unit after the convolution
-    block, rest = (up[0], up[1]) if with_unit else (up, None)
+    block, unit = (up[0], up[1]) if with_unit else (up, None)
     old = unwrapped(block.conv)
     place_path = f"{path}.2.0.conv" if with_unit else f"{path}.2.conv"
     ratio = tuple(float(s) for s in old.stride)
@@ -81,10 +81,10 @@ def find_unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -
         yield Kept(place_path, describe(old), "it does not enlarge")
     else:
         input_channels = convs(down)[0].in_channels
-        # the outermost step works on the level's own width, not on classes
+        # the outermost step has the level's width, not the number of classes
         channels = old.out_channels if skip is not None else convs(down)[-1].out_channels
         guide = input_channels if skip is not None else IMAGE_GUIDE_CHANNELS
-        place = partial(_place_in_unet, level, old, getattr(block, "adn", None), rest, input_channels, skip)
+        place = partial(_place_in_unet, level, old, getattr(block, "adn", None), unit, input_channels, skip)
         yield Site(place_path, old, dims, ratio, channels, guide, place, image_guide=skip is None)
     yield from find_unet(inner.submodule, f"{path}.1.submodule", inner)
 
@@ -93,18 +93,18 @@ def _place_in_unet(
     level: nn.Sequential,
     old: nn.Module,
     adn: nn.Module | None,
-    rest: nn.Module | None,
+    unit: nn.Module | None,
     image_channels: int,
     skip: SkipConnection | None,
     upsampler: nn.Module,
 ) -> Placement:
     assert isinstance(old, nn.ConvTranspose2d | nn.ConvTranspose3d)
     dims = len(old.stride)
-    old_names = {"0.adn.": "norm.", "1.": "fuse."} if rest is not None else {"adn.": "norm."}
+    old_names = {"0.adn.": "norm.", "1.": "fuse."} if unit is not None else {"adn.": "norm."}
     step: nn.Module
     if skip is not None:
         project = projection(dims, old.in_channels, old.out_channels)
-        step = renames(GuidedStep(upsampler, rest, project=project, norm=adn, join="none"), old_names)
+        step = renames(GuidedStep(upsampler, unit, project=project, norm=adn, join="none"), old_names)
         new: tuple[nn.Module, ...] = (project,)
     else:
         width = convs(level[0])[-1].out_channels
@@ -112,7 +112,7 @@ def _place_in_unet(
         stem = _stem(upsampler, dims, image_channels)
         classes = conv(dims, width, old.out_channels, 3)
         norm = nn.Sequential(classes, *([] if adn is None else [adn]))
-        step = ImageStep(stem, GuidedStep(upsampler, rest, project=project, norm=norm, join="none"))
+        step = ImageStep(stem, GuidedStep(upsampler, unit, project=project, norm=norm, join="none"))
         renames(step, {name: f"step.{to.replace('norm.', 'norm.1.')}" for name, to in old_names.items()})
         new = (project, stem, classes)
 

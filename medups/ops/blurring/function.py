@@ -16,21 +16,21 @@ _SIDE = exp(-0.5) / (1 + 2 * exp(-0.5))  # weight of a neighbor: sigma 1, one pi
 
 
 def gaussian_blur(x: Tensor, *, backend: Backend | None = None) -> Tensor:
-    """Three taps of a Gaussian of sigma 1 along each spatial axis of ``x`` [B, C, *size], replicate border.
+    """Blur ``x`` [B, C, *size] with a 3-tap Gaussian of sigma 1 along each spatial axis, replicate border.
 
     Args:
-        backend: see :mod:`medups.ops.backend`; None for the fastest. There is no kernel: ``triton`` runs as ``torch``.
+        backend: see :mod:`medups.ops.backend`; None for the fastest. ``triton`` has no kernel and runs as ``torch``.
     """
     if choose_backend(backend, x) == "reference":
         return blur_reference(x)
     wide = x.to(wide_dtype(x.dtype))
-    # torch.compile derives the gradient itself, and gets the sizes of this custom one wrong if they vary
+    # torch.compile derives the gradient itself; for this custom one it infers wrong sizes if they vary
     blurred: Tensor = _Blur.forward(None, wide) if torch.compiler.is_compiling() else _Blur.apply(wide)
     return blurred.to(x.dtype)
 
 
 class _Blur(torch.autograd.Function):
-    """A symmetric matrix along each axis, border included, so the gradient is blurred the same way."""
+    """A symmetric matrix along each axis, border included, so the backward pass is the same blur."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Box means, their arguments and backends."""
+"""Box means: public function and choice of backend."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def box_mean(x: Tensor, radius: int, backend: Backend | None = None) -> Tensor:
 
 
 class _BoxSum(torch.autograd.Function):
-    """Sum over the window along each axis, zeros beyond the map; equal to its own transpose."""
+    """Window sum along each axis, zero-padded; a symmetric operator, so its gradient is the same sum."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, radius: int, backend: Backend) -> Tensor:
@@ -47,7 +47,7 @@ class _BoxSum(torch.autograd.Function):
 
 
 def _window_sum(x: Tensor, axis: int, radius: int, backend: Backend) -> Tensor:
-    """Sums of 1, 2, 4, ... pixels, each from two of the previous ones; those that make up the width are added."""
+    """Compute sums of 1, 2, 4, ... pixels by doubling, and add those that make up the width."""
     if backend == "triton":
         from medups.ops.box_sums.triton import window_sum  # imports Triton, so only when needed
 

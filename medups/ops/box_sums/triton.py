@@ -1,4 +1,4 @@
-"""Sums over a window along one axis: as many cached reads as the window is wide."""
+"""Window sums along one axis, with one cached read per pixel of the window."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _BLOCK = 1024
 
 @torch.library.custom_op("medups::gpu_window_sum", mutates_args=())
 def window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
-    """Sum over ``2 * radius + 1`` pixels along ``axis``, zeros beyond it; its own transpose."""
+    """Sum over ``2 * radius + 1`` pixels along ``axis``, zero-padded; a symmetric operator."""
     x = x.contiguous()
     out = torch.empty_like(x)
     if x.numel():

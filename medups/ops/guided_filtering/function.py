@@ -1,4 +1,4 @@
-"""The guided filter, its arguments and backends: the input as a locally linear function of a guide."""
+"""The guided filter: the input as a locally linear function of a guide."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from medups.ops.resizing import resize_linear
 def guided_filter(
     guide: Tensor, x: Tensor, *, radius: int, eps: float, subsample: int = 1, backend: Backend | None = None
 ) -> Tensor:
-    """Guided filter of ``x`` by ``guide``, channel by channel.
+    """Filter ``x`` guided by ``guide``, channel by channel.
 
     Args:
         guide: [B, C, *size]; all statistics are float32 or wider.
-        x: [B, C, *size], or already reduced to the pixels that ``subsample`` keeps.
-        radius: of the box in guide pixels; ``radius // subsample`` on the small grid.
+        x: [B, C, *size], or already subsampled to the pixels that ``subsample`` keeps.
+        radius: radius of the box in guide pixels; ``radius // subsample`` on the small grid.
         eps: added to the variance of the guide.
         subsample: statistics use every ``subsample``-th pixel and are interpolated linearly in between.
         backend: see :mod:`medups.ops.backend`; None for the fastest.
@@ -29,7 +29,7 @@ def guided_filter(
         [B, C, *size] in the dtype of ``guide``.
 
     Raises:
-        ValueError: shapes that do not fit.
+        ValueError: mismatched shapes.
 
     Source: He et al., Fast Guided Filter (arXiv 1505.00996).
     """

@@ -1,4 +1,4 @@
-"""From a paired difference to kernel logits: what ReSFU computes at each output pixel."""
+"""Kernel logits from a paired difference, computed at each output pixel in ReSFU."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ def kernel_logits(
     """``weight @ group_norm(relu(mix @ relu(around - center @ query) + mix_bias)) + bias`` at each pixel.
 
     Args:
-        around: [B, M, *size], the keys' neighborhood; channels_last saves a copy. Without gradients its memory is
-            reused for intermediate results, so its values are lost.
+        around: [B, M, *size], the keys' neighborhood; channels_last avoids a copy. Without gradients it is
+            overwritten with intermediate results.
         query: [B, E, *size].
         layers: see :class:`LogitLayers`.
-        norm_groups, eps: of the group norm; statistics are float32 or wider.
-        backend: see :mod:`medups.ops.backend`; None for the fastest. There is no kernel: ``triton`` runs as ``torch``.
+        norm_groups, eps: arguments of the group norm; statistics are float32 or wider.
+        backend: see :mod:`medups.ops.backend`; None for the fastest. ``triton`` has no kernel and runs as ``torch``.
 
     Returns:
         [B, K, *size] in the dtype of ``around``.
@@ -50,5 +50,5 @@ def kernel_logits(
 
 
 def block_diagonal(weight: Tensor, groups: int) -> Tensor:
-    """The matrix [M, C] of a 1x1 convolution in groups, from its weights [M, C // groups]."""
+    """The matrix [M, C] of a grouped 1x1 convolution, from its weights [M, C // groups]."""
     return torch.block_diag(*weight.chunk(groups)) if groups > 1 else weight

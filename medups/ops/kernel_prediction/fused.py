@@ -1,9 +1,10 @@
-"""The layers as one operator that works in cache-sized blocks of pixels and has a gradient of its own.
+"""The layers as one operator with a custom gradient, computed in cache-sized blocks of pixels.
 
-Apart from a group norm, the layers act on each pixel alone, so they run on rows of channels, as many at a time as the
-cache holds. The norm is a scale and a shift of each sample's channels, folded into the last layer's weights.
+Apart from the group norm, the layers act on each pixel independently, so they run on blocks of rows (one pixel's
+channels each) that fit in the cache. The norm is a scale and a shift of each sample's channels, folded into the last
+layer's weights.
 
-The operators take the members of :class:`LogitLayers` as separate tensors, because torch.library knows no structures.
+The operators take the members of :class:`LogitLayers` as separate tensors: torch.library does not support structures.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ _LAYERS = (
     schema=f"(Tensor around, {_LAYERS}) -> (Tensor, Tensor, Tensor, Tensor)",
 )
 def logits(around: Tensor, query: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Logits [B, N, K], and what the gradient needs: hidden map [B, N, M], mean and inverse deviation [B, groups]."""
+    """Logits [B, N, K]; for the gradient also the hidden map [B, N, M], mean and inverse deviation [B, groups]."""
     hidden = torch.empty_like(around)
     out, mean, rstd = _logits(hidden, around, query, LogitLayers(*rest[:7]), *rest[7:])
     return out, hidden, mean, rstd
@@ -51,7 +52,7 @@ def logits(around: Tensor, query: Tensor, *rest: Any) -> tuple[Tensor, Tensor, T
     "medups::kernel_logits_in_place", mutates_args=("around",), schema=f"(Tensor(a!) around, {_LAYERS}) -> Tensor"
 )
 def logits_in_place(around: Tensor, query: Tensor, *rest: Any) -> Tensor:
-    """The logits alone; leaves the hidden map in ``around``."""
+    """The logits only; overwrites ``around`` with the hidden map."""
     return _logits(around, around, query, LogitLayers(*rest[:7]), *rest[7:])[0]
 
 
@@ -77,7 +78,7 @@ def _logits(
         row = hidden[sample, part]
         torch.baddbmm(
             _grouped(mix_bias[None], mix),
-            _grouped(_difference(around, query, center, sample, part), mix),  # unnamed, so it is freed immediately
+            _grouped(_difference(around, query, center, sample, part), mix),  # a temporary, freed immediately
             _group_matrices(mix).mT,
             out=_grouped(row, mix),
         )
@@ -128,7 +129,7 @@ def _kernel_logits_backward(
     to_folded = torch.bmm(grad.transpose(1, 2), hidden).to(wide)
     to_offset = grad.sum(1, dtype=wide)
     to_weight = (to_folded * scale[:, None] + to_offset[..., None] * shift[:, None]).sum(0)
-    # the folded weights depend on scale and shift, and those on the mean and deviation of each group
+    # the folded weights depend on scale and shift, which depend on the mean and deviation of each group
     to_shift = (to_offset[..., None] * weight).sum(1)
     to_scale = (to_folded * weight).sum(1) - to_shift * _spread(mean, channels)
     to_mean = -(to_shift * scale).unflatten(1, (groups, -1)).sum(2)
@@ -143,13 +144,13 @@ def _kernel_logits_backward(
     for sample, part in _blocks_of_rows(around):
         row = hidden[sample, part]
         to_row = torch.addmm(start[sample], grad[sample, part], folded[sample]).addcmul_(row, slope[sample])
-        _zero_where_off(to_row, row)
+        _relu_backward_(to_row, row)
         difference = _difference(around, query, center, sample, part)
         to_mix += (_grouped(to_row, mix).mT @ _grouped(difference, mix)).flatten(0, 1)
         to_mix_bias += to_row.sum(0, dtype=wide)
         to_part = to_around[sample, part]
         torch.bmm(_grouped(to_row, mix), _group_matrices(mix), out=_grouped(to_part, mix))
-        _zero_where_off(to_part, difference)
+        _relu_backward_(to_part, difference)
         torch.mm(to_part, center, out=to_query[sample, part])
         to_center -= to_part.t() @ query[sample, part]
     return (
@@ -186,7 +187,7 @@ logits.register_autograd(_backward, setup_context=_save)
 
 
 def _blocks_of_rows(rows: Tensor) -> Iterator[tuple[int, slice]]:
-    """Samples and the rows of each block: on a CPU as many as its cache holds."""
+    """The sample and rows of each block; on a CPU, a block fits in the cache."""
     batch, pixels, channels = rows.shape
     step = max(1, CACHED_ELEMENTS // channels) if rows.device.type == "cpu" else max(1, pixels)
     for sample in range(batch):
@@ -198,7 +199,7 @@ def _difference(around: Tensor, query: Tensor, center: Tensor, sample: int, part
     return torch.addmm(around[sample, part], query[sample, part], center.t(), alpha=-1).relu_()
 
 
-def _zero_where_off(grad: Tensor, activated: Tensor) -> None:
+def _relu_backward_(grad: Tensor, activated: Tensor) -> None:
     """The gradient of a ReLU from its output, in place."""
     torch.ops.aten.threshold_backward.grad_input(grad, activated, 0, grad_input=grad)
 

@@ -11,8 +11,8 @@ class LogitLayers(NamedTuple):
     """Weights of the layers from a paired difference to kernel logits; M hidden channels, K taps.
 
     Args:
-        center: [M, E], what the query is multiplied by.
-        mix: [M, M // groups], of a 1x1 convolution in groups.
+        center: [M, E], applied to the query.
+        mix: [M, M // groups], of a grouped 1x1 convolution.
         mix_bias, norm_weight, norm_bias: [M].
         weight: [K, M].
         bias: [K].

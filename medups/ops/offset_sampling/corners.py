@@ -9,10 +9,10 @@ from torch import Tensor
 
 
 def corners(positions: Sequence[Tensor], sizes: Sequence[int]) -> Iterator[tuple[Tensor, Tensor]]:
-    """For each of the 2**d corners: its index in the flattened map, and its share of the sample.
+    """Yield each of the 2**d corners: its index in the flattened map and its interpolation weight.
 
     Args:
-        positions: [N, *out] for each axis, slow to fast, inside the map.
+        positions: [N, *out] for each axis, slowest to fastest, inside the map.
     """
     floors = [position.detach().floor() for position in positions]
     for corner in range(2 ** len(sizes)):

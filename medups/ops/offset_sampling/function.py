@@ -1,4 +1,4 @@
-"""Sampling at shifted positions, its arguments and backends."""
+"""Sampling at shifted positions: public function and choice of backend."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def sample_offsets(x: Tensor, offsets: Tensor, *, backend: Backend | None = None
         [B, C, *out] in the dtype of ``x``. Coordinates and sums are float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit, or a backend that cannot run.
+        ValueError: mismatched shapes, or a backend that cannot run.
     """
     dims = x.ndim - 2
     batch, channels = x.shape[:2]
@@ -40,7 +40,7 @@ def sample_offsets(x: Tensor, offsets: Tensor, *, backend: Backend | None = None
             f"batch and {dims} coordinates for groups that divide {channels} channels"
         )
     wide = wide_dtype(x.dtype)
-    shifts = offsets.to(wide).unflatten(1, (dims, groups)).flip(1)  # from here on the slow axis comes first
+    shifts = offsets.to(wide).unflatten(1, (dims, groups)).flip(1)  # slowest axis first from here on
     positions = []
     for axis in range(dims):
         floor, fraction = linear_position(n_in[axis], n_out[axis], x.device, wide)
@@ -58,7 +58,7 @@ def sample_offsets(x: Tensor, offsets: Tensor, *, backend: Backend | None = None
 
 
 def _grid_sample(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
-    """torch's own kernel: coordinates from -1 to 1, the fast axis first."""
+    """Sample with torch's kernel, whose coordinates are from -1 to 1, fastest axis first."""
     scaled = [(2 * p + 1) / n - 1 for p, n in zip(positions, x.shape[2:], strict=True)]
     return F.grid_sample(x, torch.stack(scaled[::-1], -1), mode="bilinear", padding_mode="border", align_corners=False)
 

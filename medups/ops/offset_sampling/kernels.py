@@ -1,11 +1,12 @@
-"""Triton kernels that read a map at given pixels with given shares, and both gradients.
+"""Triton kernels for weighted sums of a map's pixels, and both gradients.
 
 Arguments, all contiguous:
 
     x [N, channels, pixels], cells and shares [N, CORNERS, places], grad and out [N, channels, places]
-    start [N, pixels + 1], order [N, corners * places]: pixel ``i`` is read by readers order[start[i]:start[i + 1]],
+    start [N, pixels + 1], order [N, corners * places]: order[start[i]:start[i + 1]] are the readers of pixel ``i``,
     where reader ``corner * places + p`` is a corner of place ``p``
 
+Cells are the pixels read, shares their weights, and places the output pixels.
 Sums are accumulated in ACC. A program works on BLOCK_C channels of BLOCK_X pixels or places.
 """
 
@@ -31,16 +32,16 @@ def gather_sum(
     BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
     n, c, p = _tile(channels, places, BLOCK_C, BLOCK_X)
-    mask, used = p < places, c < channels
+    mask, channel_mask = p < places, c < channels
     total = tl.zeros((BLOCK_C, BLOCK_X), ACC)
     for corner in tl.static_range(CORNERS):
-        at = (n * CORNERS + corner) * places + p
-        cell = tl.load(cells + at, mask=mask, other=0)
-        share = tl.load(shares + at, mask=mask, other=0.0).to(ACC)
-        value = tl.load(x + (n * channels + c) * pixels + cell[None, :], mask=used & mask[None, :], other=0.0)
+        entry = (n * CORNERS + corner) * places + p
+        cell = tl.load(cells + entry, mask=mask, other=0)
+        share = tl.load(shares + entry, mask=mask, other=0.0).to(ACC)
+        value = tl.load(x + (n * channels + c) * pixels + cell[None, :], mask=channel_mask & mask[None, :], other=0.0)
         total += value.to(ACC) * share[None, :]
     write = out + (n * channels + c) * places + p[None, :]
-    tl.store(write, total.to(out.dtype.element_ty), mask=used & mask[None, :])
+    tl.store(write, total.to(out.dtype.element_ty), mask=channel_mask & mask[None, :])
 
 
 @triton.jit
@@ -51,8 +52,8 @@ def share_gradient(
     n, lanes, p = _tile(BLOCK_C, places, BLOCK_C, BLOCK_X)  # all channels, block by block
     mask = p < places
     for corner in tl.static_range(CORNERS):
-        at = (n * CORNERS + corner) * places + p
-        cell = tl.load(cells + at, mask=mask, other=0)
+        entry = (n * CORNERS + corner) * places + p
+        cell = tl.load(cells + entry, mask=mask, other=0)
         total = tl.zeros((BLOCK_X,), ACC)
         for first in range(0, channels, BLOCK_C):
             c = first + lanes
@@ -60,7 +61,7 @@ def share_gradient(
             value = tl.load(x + (n * channels + c) * pixels + cell[None, :], mask=inside, other=0.0).to(ACC)
             slope = tl.load(grad + (n * channels + c) * places + p[None, :], mask=inside, other=0.0).to(ACC)
             total += tl.sum(value * slope, 0)
-        tl.store(out + at, total.to(out.dtype.element_ty), mask=mask)
+        tl.store(out + entry, total.to(out.dtype.element_ty), mask=mask)
 
 
 @triton.jit
@@ -70,15 +71,15 @@ def source_gradient(
 ):  # fmt: skip
     """Each pixel sums the gradients of its readers, which are sorted by pixel."""
     n, c, i = _tile(channels, pixels, BLOCK_C, BLOCK_X)
-    mask, used = i < pixels, c < channels
+    mask, channel_mask = i < pixels, c < channels
     first = tl.load(start + n * (pixels + 1) + i, mask=mask, other=0)
     count = tl.load(start + n * (pixels + 1) + i + 1, mask=mask, other=0) - first
     total = tl.zeros((BLOCK_C, BLOCK_X), ACC)
     for number in range(tl.max(count, 0)):
-        here = mask & (number < count)
-        reader = tl.load(order + n * corners * places + first + number, mask=here, other=0)
-        share = tl.load(shares + n * corners * places + reader, mask=here, other=0.0).to(ACC)
+        valid = mask & (number < count)
+        reader = tl.load(order + n * corners * places + first + number, mask=valid, other=0)
+        share = tl.load(shares + n * corners * places + reader, mask=valid, other=0.0).to(ACC)
         read = grad + (n * channels + c) * places + (reader % places)[None, :]
-        total += tl.load(read, mask=used & here[None, :], other=0.0).to(ACC) * share[None, :]
+        total += tl.load(read, mask=channel_mask & valid[None, :], other=0.0).to(ACC) * share[None, :]
     write = out + (n * channels + c) * pixels + i[None, :]
-    tl.store(write, total.to(out.dtype.element_ty), mask=used & mask[None, :])
+    tl.store(write, total.to(out.dtype.element_ty), mask=channel_mask & mask[None, :])

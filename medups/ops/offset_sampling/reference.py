@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def sample_reference(x: Tensor, positions: Sequence[Tensor]) -> Tensor:
-    """``x`` [N, C, *in] at ``positions`` [N, *out] for each axis, slow to fast, clamped to the map."""
+    """``x`` [N, C, *in] at ``positions`` [N, *out] for each axis, slowest to fastest, clamped to the map."""
     sizes, flat = x.shape[2:], x.flatten(2)
     total = torch.zeros((), dtype=x.dtype, device=x.device)
     floors = [position.detach().floor() for position in positions]

@@ -1,4 +1,4 @@
-"""Linear sampling by the kernels, with a gradient in which no two programs add to one pixel."""
+"""Linear sampling by Triton kernels; in its gradient, no two programs write to the same pixel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Paired central differences: how the neighborhood of a key differs from one query pixel."""
+"""Paired central differences between the neighborhood of a key and one query pixel."""
 
 from __future__ import annotations
 
@@ -27,23 +27,23 @@ def paired_difference_conv(
 
     Args:
         key: [B, C, *in]. If it has the query's size, tap ``t`` is ``dilation * t`` pixels away. If it is smaller,
-            tap ``t`` is ``t`` key pixels away, and keys are read linearly at ``(p + 1/2) * in / out - 1/2 + t``.
+            tap ``t`` is ``t`` key pixels away, and keys are interpolated at ``(p + 1/2) * in / out - 1/2 + t``.
         query: [B, C, *out].
         weight: [M, C // groups, *kernel], odd kernel.
         bias: [M] or None.
         dilation: in query pixels, one number or one per axis; used only if key has the query's size.
-        groups: of the convolution.
+        groups: groups of the convolution.
         backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
         [B, M, *out].
 
     Raises:
-        ValueError: shapes that do not fit, or an even kernel.
+        ValueError: mismatched shapes, or an even kernel.
 
     A convolution is linear, so the difference is a convolution of the keys minus a 1x1 convolution of the
-    query with the summed kernel; and it commutes with linear reading, so a smaller key is convolved on its
-    own grid. Both are exact. Source: ReSFU, arXiv 2407.02283.
+    query with the summed kernel. It also commutes with linear interpolation, so a smaller key is convolved on
+    its own grid. Both identities are exact. Source: ReSFU, arXiv 2407.02283.
     """
     _check(key, query, weight)
     steps = [dilation] * (key.ndim - 2) if isinstance(dilation, int) else list(dilation)
@@ -57,7 +57,7 @@ def paired_difference_conv(
 def key_neighborhood(
     key: Tensor, query: Tensor, weight: Tensor, bias: Tensor | None, dilation: Sequence[int], groups: int
 ) -> Tensor:
-    """The keys' part of :func:`paired_difference_conv`: a convolution evaluated at each query pixel."""
+    """The key term of :func:`paired_difference_conv`: a convolution evaluated at each query pixel."""
     _check(key, query, weight)
     kernel = weight.shape[2:]
     if key.shape == query.shape:

@@ -27,6 +27,6 @@ def paired_difference_reference(
                 value = read_nearest_along(value, axis, query.shape[axis], step * offset, "replicate")
             else:
                 value = read_linear_along(value, axis, query.shape[axis], offset)
-        of_tap = weight[(slice(None), slice(None), *(slice(at, at + 1) for at in tap))]
-        total = total + conv(value - query, of_tap, groups=groups)
+        tap_weight = weight[(slice(None), slice(None), *(slice(at, at + 1) for at in tap))]
+        total = total + conv(value - query, tap_weight, groups=groups)
     return total if bias is None else total + bias.reshape(1, -1, *[1] * (key.ndim - 2))

@@ -1,4 +1,4 @@
-"""Reassembly, its arguments and backends."""
+"""Reassembly: public function and choice of backend."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def reassemble(
     softmax: bool = False,
     backend: Backend | None = None,
 ) -> Tensor:
-    """Sum ``kernel_size**d`` taps of ``x`` around each output pixel, weighted by that pixel's own kernel.
+    """Sum ``kernel_size**d`` taps of ``x`` around each output pixel, weighted by that pixel's kernel.
 
     Args:
         x: [B, C, *in], d = 2 or 3 spatial axes, any floating dtype.
@@ -32,16 +32,16 @@ def reassemble(
         kernel_size: odd, the same along every axis.
         taps: ``nearest``: taps are the input pixels around ``floor(p * in / out)``. ``linear``: taps are
             one input pixel apart around ``(p + 1/2) * in / out - 1/2``, read by linear interpolation, each
-            clamped to the grid, so ``border`` is not used.
-        border: what ``nearest`` taps outside the grid read.
-        softmax: ``weights`` are logits; their softmax over the taps is used.
+            clamped to the grid; ``border`` is ignored.
+        border: the values that ``nearest`` taps read outside the grid.
+        softmax: treat ``weights`` as logits and apply a softmax over the taps.
         backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
         [B, C, *out] in the dtype of ``x``; sums are float32 or wider.
 
     Raises:
-        ValueError: shapes that do not fit, an even kernel, unknown ``taps`` or ``border``, a backend that cannot run.
+        ValueError: mismatched shapes, an even kernel, unknown ``taps`` or ``border``, a backend that cannot run.
     """
     _check(x, weights, kernel_size, taps, border)
     batch, channels, *n_in = x.shape

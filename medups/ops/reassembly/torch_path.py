@@ -1,4 +1,4 @@
-"""Reassembly in torch: shifted views at whole ratios, gathers at others; slabs of rows if no gradient is needed."""
+"""Reassembly in torch: shifted views at whole ratios, gathers at other ratios; slabs of rows without gradients."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from medups.ops.taps.operators import weighted_sum
 from medups.ops.taps.shifts import magnified, reflection_fits
 
 SLAB_BYTES = 2**24
-"""Of intermediate results beside inputs and output, at inference."""
+"""Memory for intermediate results at inference, in addition to inputs and output."""
 
 
 def reassemble_torch(x: Tensor, weights: Tensor, kernel_size: int, linear: bool, border: str, softmax: bool) -> Tensor:
@@ -51,16 +51,16 @@ def _by_shifts(
     """Taps as shifted views of the enlarged ``x``, slab by slab of rows if that saves memory."""
     batch, channels, rows, *_ = x.shape
     groups, n_out = weights.shape[1], tuple(weights.shape[3:])
-    margin = kernel_size // 2 + (1 if linear else 0)  # linear reading needs one pixel beyond the taps
+    margin = kernel_size // 2 + (1 if linear else 0)  # interpolation needs one pixel beyond the taps
     padded = pad_border(x, [margin] * len(steps), border)
 
     def slab(first: int, count: int) -> Tensor:
         source = magnified(padded.narrow(2, first, count + 2 * margin), steps, linear)
-        part = weights.narrow(3, first * steps[0], count * steps[0])
-        part = torch.softmax(part, 2) if softmax else part
-        geometry = TapGeometry((kernel_size,) * len(steps), (part.shape[3], *n_out[1:]), steps)
+        kernels = weights.narrow(3, first * steps[0], count * steps[0])
+        kernels = torch.softmax(kernels, 2) if softmax else kernels
+        geometry = TapGeometry((kernel_size,) * len(steps), (kernels.shape[3], *n_out[1:]), steps)
         grouped = source.reshape(batch, groups, channels // groups, *source.shape[2:])
-        return weighted_sum(grouped, part, geometry).flatten(1, 2).to(x.dtype)
+        return weighted_sum(grouped, kernels, geometry).flatten(1, 2).to(x.dtype)
 
     if not inference_on_cpu(x, weights):
         return slab(0, rows)

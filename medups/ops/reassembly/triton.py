@@ -1,4 +1,4 @@
-"""Reassembly by the kernels, as an operator that torch can compile, cast and check."""
+"""Reassembly by Triton kernels, as an operator that torch can compile, cast and check."""
 
 from __future__ import annotations
 

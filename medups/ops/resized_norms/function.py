@@ -23,15 +23,15 @@ def group_norm_as_resized(
     *,
     backend: Backend | None = None,
 ) -> Tensor:
-    """GroupNorm of ``x`` [B, C, *in] with the mean and variance that ``x`` linearly resized to ``size`` has.
+    """GroupNorm of ``x`` [B, C, *in] with the mean and variance of ``x`` linearly resized to ``size``.
 
     Resizing is linear and separable, so the mean is a weighted mean of ``x`` and the second moment a quadratic form
-    that is tridiagonal along each axis. Exact.
+    that is tridiagonal along each axis. The result is exact.
 
     Args:
-        groups: of channels.
+        groups: number of channel groups.
         weight, bias: [C].
-        backend: see :mod:`medups.ops.backend`; None for the fastest. There is no kernel: ``triton`` runs as ``torch``.
+        backend: see :mod:`medups.ops.backend`; None for the fastest. ``triton`` has no kernel and runs as ``torch``.
 
     Returns:
         [B, C, *in] in the dtype of ``x``; statistics are float32 or wider.
@@ -64,7 +64,7 @@ def _as_resized(x: Tensor, size: Sequence[int], groups: int, weight: Tensor, bia
 
 
 def _reading_matrix(n_in: int, n_out: int, device: torch.device, dtype: torch.dtype) -> Tensor:
-    """[n_out, n_in]: row p holds the weights that linear resizing gives the input pixels of output pixel p."""
+    """[n_out, n_in]: row p holds the input pixels' weights for output pixel p in linear resizing."""
     floor, fraction = linear_position(n_in, n_out, device, dtype)
     pixels = torch.arange(n_in, device=device)
     below = (floor.clamp(0, n_in - 1)[:, None] == pixels).to(dtype)

@@ -1,4 +1,4 @@
-"""The definition: statistics of the map after enlarging it."""
+"""The definition of the norm: statistics of the enlarged map."""
 
 from __future__ import annotations
 

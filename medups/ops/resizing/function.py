@@ -1,4 +1,4 @@
-"""Linear resizing, its arguments and backends."""
+"""Linear resizing: public function and choice of backend."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ def resize_linear(
     """``x`` [B, C, *in] linearly resized to ``size``, pixel centers aligned (align_corners=False).
 
     Args:
-        margin: pixels at both ends of each axis that are beyond the map; interpolation may read them.
+        margin: pixels at both ends of each axis that are outside the map; interpolation may read them.
         step: compute every ``step``-th pixel only, as :func:`~medups.ops.grid.kept_pixels` counts them.
         backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
-        [B, C, *size], or the kept pixels of it, in the dtype of ``x``. Coordinates and sums are float32 or wider.
+        [B, C, *size], or every ``step``-th pixel, in the dtype of ``x``. Coordinates and sums are float32 or wider.
     """
     if tuple(x.shape[2:]) == tuple(size) and margin == 0 and step == 1:
         return x
@@ -49,8 +49,8 @@ def resize_linear(
     resized = x.to(wide_dtype(x.dtype))
     for axis, (n, out) in enumerate(zip(n_in, size, strict=True)):
         floor, fraction = linear_position(n, out, x.device, resized.dtype)
-        kept = slice(0, kept_pixels(out, step) * step, step)
-        resized = _read_linear(resized, 2 + axis, floor[kept] + margin, fraction[kept])
+        selected = slice(0, kept_pixels(out, step) * step, step)
+        resized = _read_linear(resized, 2 + axis, floor[selected] + margin, fraction[selected])
     return resized.to(x.dtype)
 
 

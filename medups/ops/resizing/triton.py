@@ -1,4 +1,4 @@
-"""Linear resizing by the kernels, as an operator that torch can compile, cast and check."""
+"""Linear resizing by Triton kernels, as an operator that torch can compile, cast and check."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ def _resize(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
 @torch.library.custom_op("medups::gpu_resize_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _resize_backward(grad: Tensor, x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     taps = Taps(1, (1,) * len(size), linear=True, margin=margin, step=step, grid=tuple(size))
-    none = x.new_empty(0)
-    return spread_taps(grad[:, None], _ones(x, size, step), none, x[:, None], taps, softmax=False)[:, 0]
+    no_log_sums = x.new_empty(0)
+    return spread_taps(grad[:, None], _ones(x, size, step), no_log_sums, x[:, None], taps, softmax=False)[:, 0]
 
 
 def _ones(x: Tensor, size: Sequence[int], step: int) -> Tensor:

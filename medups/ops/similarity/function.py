@@ -1,4 +1,4 @@
-"""Neighbor similarity, its arguments and backends."""
+"""Neighbor similarity: public function and choice of backend."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def neighbor_similarity(
         backend: see :mod:`medups.ops.backend`; None for the fastest.
 
     Returns:
-        [B, kernel_size**d, *out] in the query's dtype, sums in float32 or wider; 0 for neighbors outside.
+        [B, kernel_size**d, *out] in the query's dtype, sums in float32 or wider; 0 for neighbors outside the map.
 
     Raises:
-        ValueError: shapes that do not fit, an even kernel, an unknown metric, a backend that cannot run.
+        ValueError: mismatched shapes, an even kernel, an unknown metric, a backend that cannot run.
     """
     if query.ndim not in (4, 5) or query.ndim != key.ndim or query.shape[:2] != key.shape[:2]:
         raise ValueError(f"neighbor_similarity: query {tuple(query.shape)} and key {tuple(key.shape)} do not fit")

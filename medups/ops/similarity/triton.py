@@ -1,4 +1,4 @@
-"""Similarity by the kernels, as an operator that torch can compile, cast and check."""
+"""Similarity by Triton kernels, as an operator that torch can compile, cast and check."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ def _similarity_backward(
     grad: Tensor, query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[int]
 ) -> tuple[Tensor, Tensor]:
     taps = Taps(kernel_size, tuple(dilation), linear=False)
-    none = grad.new_empty(0)
-    to_query = weighted_sum(key, grad, none, taps, softmax=False).to(query.dtype)
-    return to_query, spread_taps(query, grad, none, key, taps, softmax=False)
+    no_log_sums = grad.new_empty(0)
+    to_query = weighted_sum(key, grad, no_log_sums, taps, softmax=False).to(query.dtype)
+    return to_query, spread_taps(query, grad, no_log_sums, key, taps, softmax=False)
 
 
 @_similarity.register_fake

@@ -1,1 +1,1 @@
-"""Taps: the input pixels around each output pixel. What reassembly, similarity and resizing are made of."""
+"""Taps: the input pixels around each output pixel. Reassembly, similarity and resizing are built on them."""

@@ -1,6 +1,6 @@
-"""Sums over shifted taps on a CPU: all taps of a few rows while those rows are in the cache.
+"""Sums over shifted taps on a CPU, in strips of rows that stay in the cache for all taps.
 
-A row keeps the width of the source, so a tap is one contiguous run for any number of axes: a shift of the flattened
+Rows have the width of the source, so for any number of axes a tap is a contiguous range, shifted within the flattened
 map. Columns beyond the output's width are zero in weights and values, and dropped from results.
 """
 
@@ -16,7 +16,7 @@ from medups.ops.dtypes import wide_dtype
 from medups.ops.taps.geometry import TapGeometry
 
 CACHED_ELEMENTS = 2**18
-"""Elements that stay in the caches of a core or two between operations: 1 MB of float32."""
+"""Elements that stay cached between operations: 1 MB of float32, the cache of one or two cores."""
 
 
 def weighted_sum(source: Tensor, weights: Tensor, geometry: TapGeometry) -> Tensor:
@@ -58,14 +58,14 @@ def spread_taps(source: Tensor, weights: Tensor, values: Tensor, geometry: TapGe
     flat = total.flatten(3)
     for first, count in rows.strips():
         length = rows.length(count)
-        weight, value = (rows.widened(part, first, count) for part in (weights, values))
+        weight, value = (rows.widened(tensor, first, count) for tensor in (weights, values))
         for number, shift in rows.shifts(first):
             flat.narrow(3, shift, length).addcmul_(value[..., :length], weight[:, :, number, None, :length])
     return total.to(source.dtype)
 
 
 class _Rows:
-    """The output's rows along its first axis, as wide as the source's."""
+    """Rows of the output along its first axis, with the width of the source."""
 
     def __init__(self, source: Tensor, geometry: TapGeometry) -> None:
         self.geometry = geometry
@@ -86,7 +86,7 @@ class _Rows:
         return ((number, base + first * self.width) for number, base in enumerate(self.bases))
 
     def length(self, count: int) -> int:
-        """Elements of ``count`` rows up to the last needed one."""
+        """Number of elements in ``count`` rows, up to the last one needed."""
         return self._flat([count - 1, *(out - 1 for out in self.geometry.size[1:])]) + 1
 
     def widened(self, values: Tensor, first: int, count: int) -> Tensor:
@@ -100,7 +100,7 @@ class _Rows:
         return self._inside(rows.unflatten(3, (-1, *self.inner)))
 
     def _flat(self, position: Sequence[int]) -> int:
-        """A position along all axes as a position in the flattened map."""
+        """The index in the flattened map of a position along all axes."""
         index, *rest = position
         for n, at in zip(self.inner, rest, strict=True):
             index = index * n + at

@@ -1,4 +1,4 @@
-"""Where the taps of each output pixel are in a source map."""
+"""Positions of each output pixel's taps in a source map."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from torch import Tensor
 class TapGeometry:
     """Taps as shifted views ``steps`` pixels apart, or as gathers by indices [count, out] if ``steps`` is None.
 
-    Shifted views are centered in the source; its pixels beyond them at both ends are never read.
+    Shifted views are centered in the source; source pixels outside all views are never read.
 
     Args:
         counts: taps along each axis.
-        size: of the output.
+        size: output size.
     """
 
     counts: tuple[int, ...]

@@ -1,17 +1,17 @@
-"""Triton kernels of sums over taps.
+"""Triton kernels for sums over taps.
 
-A program works on one row of pixels: BLOCK_X of them and BLOCK_C channels of one group. Along each axis a table says
-which pixel a tap reads (-1: none). Weights are computed once for all channels: the softmax of logits, and for linear
-taps distributed over the CORNERS pixels around a tap (4 or 8; 1 if taps are pixels). Sums are accumulated in ACC.
+A program computes BLOCK_X pixels of one row and BLOCK_C channels of one group. For each axis a table gives the pixel
+that a tap reads (-1: none). Weights are computed once for all channels: the softmax of the logits, distributed for
+linear taps over the CORNERS pixels around a tap (4 or 8; 1 if taps are pixels). Sums are accumulated in ACC.
 
 Arguments, with z, y, x for the three axes from slow to fast:
 
     b, g, c, t         sample, group, channel within its group, tap
-    n_z n_y n_x        size of the map that programs iterate over; m_z m_y m_x that of the other map (spread_taps)
+    n_z n_y n_x        size of the map that programs iterate over; m_z m_y m_x size of the second map (spread_taps)
     s? w? v? o?        strides of source, weights, values and out along axis ? of b, g, c (or t), z, y, x
     index_z ...        tables [pixel taps, n]: the pixel that a tap of a pixel reads
-    part_z ...         [n]: share of the upper of the two pixels between which a linear tap is
-    start tap pixel    the transposed tables: pixel i is read by entries start[i]:start[i + 1] of tap and pixel
+    part_z ...         [n]: interpolation weight of the upper of the two pixels around a linear tap
+    start tap pixel    the transposed tables: entries start[i]:start[i + 1] of tap and pixel read pixel i
     KZ KY KX           taps with a weight along each axis; TZ TY TX pixel taps, one more per linear axis
     log_sums           logarithm of each softmax's denominator [B, G, z, y, x]
 """
@@ -41,22 +41,22 @@ def _tile(channels, groups, n_z, n_y, n_x, BLOCK_C: tl.constexpr, BLOCK_X: tl.co
 @triton.jit
 def _log_sum(weights, step, mask, BLOCK: tl.constexpr, TAPS: tl.constexpr, ACC: tl.constexpr):
     """Logarithm of the sum over taps of exp(logit)."""
-    high = tl.full((BLOCK,), float("-inf"), ACC)
-    at = weights
+    maximum = tl.full((BLOCK,), float("-inf"), ACC)
+    pointer = weights
     for _ in range(TAPS):
-        high = tl.maximum(high, tl.load(at, mask=mask, other=0.0).to(ACC))
-        at += step
+        maximum = tl.maximum(maximum, tl.load(pointer, mask=mask, other=0.0).to(ACC))
+        pointer += step
     total = tl.zeros((BLOCK,), ACC)
-    at = weights
+    pointer = weights
     for _ in range(TAPS):
-        total += tl.exp(tl.load(at, mask=mask, other=0.0).to(ACC) - high)
-        at += step
-    return high + tl.log(total)
+        total += tl.exp(tl.load(pointer, mask=mask, other=0.0).to(ACC) - maximum)
+        pointer += step
+    return maximum + tl.log(total)
 
 
 @triton.jit
 def _share(fz, fy, fx, corner: tl.constexpr):
-    """Share of one of the pixels around a tap: bit 0 of the corner means the upper one along x, and so on."""
+    """Interpolation weight of one pixel around a tap; bits 0, 1, 2 of ``corner`` select the upper pixel in x, y, z."""
     return (fz if corner & 4 else 1 - fz) * (fy if corner & 2 else 1 - fy) * (fx if corner & 1 else 1 - fx)
 
 
@@ -71,13 +71,13 @@ def _weight(
     step = tl.cast(step, tl.int64)
     for corner in tl.static_range(CORNERS):
         kz, ky, kx = jz - (corner >> 2), jy - ((corner >> 1) & 1), jx - (corner & 1)
-        here = mask & (kz >= 0) & (kz < KZ) & (ky >= 0) & (ky < KY) & (kx >= 0) & (kx < KX)
-        value = tl.load(weights + ((kz * KY + ky) * KX + kx) * step, mask=here, other=0.0).to(ACC)
+        valid = mask & (kz >= 0) & (kz < KZ) & (ky >= 0) & (ky < KY) & (kx >= 0) & (kx < KX)
+        value = tl.load(weights + ((kz * KY + ky) * KX + kx) * step, mask=valid, other=0.0).to(ACC)
         if SOFTMAX:
             value = tl.exp(value - log_sum)
         if CORNERS > 1:
             value *= _share(fz, fy, fx, corner)
-        total += tl.where(here, value, 0.0)
+        total += tl.where(valid, value, 0.0)
     return total
 
 
@@ -91,7 +91,7 @@ def weighted_sum(
 ):  # fmt: skip
     """out[p] = sum over taps of weight[tap, p] source[index[tap, p]]."""
     b, g, z, y, c, x = _tile(channels, groups, n_z, n_y, n_x, BLOCK_C, BLOCK_X)
-    mask, used = x < n_x, c < channels
+    mask, channel_mask = x < n_x, c < channels
     wide_x = x.to(tl.int64)
     weights += b * wb + g * wg + z * wz + y * wy + wide_x * wx
     source += b * sb + g * sg + c * sc
@@ -109,12 +109,12 @@ def weighted_sum(
             at_y = tl.load(index_y + jy * n_y + y).to(tl.int64)
             for jx in range(KX + (CORNERS > 1)):
                 at_x = tl.load(index_x + jx * n_x + x, mask=mask, other=-1).to(tl.int64)
-                here = (at_z >= 0) & (at_y >= 0) & (at_x >= 0)
+                valid = (at_z >= 0) & (at_y >= 0) & (at_x >= 0)
                 weight = _weight(weights, wt, log_sum, jz, jy, jx, fz, fy, fx, mask, KZ, KY, KX, CORNERS, SOFTMAX, ACC)
                 read = source + at_z * sz + at_y * sy + (at_x * sx)[None, :]
-                total += tl.load(read, mask=used & here[None, :], other=0.0).to(ACC) * weight[None, :]
+                total += tl.load(read, mask=channel_mask & valid[None, :], other=0.0).to(ACC) * weight[None, :]
     write = out + b * ob + g * og + c * oc + z * oz + y * oy + (wide_x * ox)[None, :]
-    tl.store(write, total.to(out.dtype.element_ty), mask=used & mask[None, :])
+    tl.store(write, total.to(out.dtype.element_ty), mask=channel_mask & mask[None, :])
 
 
 @triton.jit
@@ -138,14 +138,14 @@ def dot_products(
             at_y = tl.load(index_y + jy * n_y + y).to(tl.int64)
             for jx in range(TX):
                 at_x = tl.load(index_x + jx * n_x + x, mask=mask, other=-1).to(tl.int64)
-                here = ((at_z >= 0) & (at_y >= 0) & (at_x >= 0))[None, :]
+                valid = ((at_z >= 0) & (at_y >= 0) & (at_x >= 0))[None, :]
                 read = source + at_z * sz + at_y * sy + (at_x * sx)[None, :]
                 total = tl.zeros((BLOCK_X,), ACC)
                 for first in range(0, channels, BLOCK_C):
                     c = first + lanes
-                    inside = here & (c < channels)
-                    left = tl.load(read + c * sc, mask=inside, other=0.0).to(ACC)
-                    total += tl.sum(left * tl.load(values + c * vc, mask=inside, other=0.0).to(ACC), 0)
+                    inside = valid & (c < channels)
+                    tap_value = tl.load(read + c * sc, mask=inside, other=0.0).to(ACC)
+                    total += tl.sum(tap_value * tl.load(values + c * vc, mask=inside, other=0.0).to(ACC), 0)
                 tl.store(write, total, mask=mask)
                 write += plane
 
@@ -174,7 +174,7 @@ def weight_gradient(
     if SOFTMAX:
         log_sum = tl.load(log_sums + (b * groups + g) * plane + row, mask=mask, other=0.0)
     wt = tl.cast(wt, tl.int64)
-    mean = fx * 0  # of the gradients, weighted by the softmax
+    mean = fx * 0  # softmax-weighted mean of the gradients
     for turn in tl.static_range(1 if SOFTMAX else 0, -1, -1):
         for number in range(KZ * KY * KX):
             kz, ky, kx = number // (KY * KX), number // KX % KY, number % KX
@@ -200,15 +200,15 @@ def spread_taps(
     KZ: tl.constexpr, KY: tl.constexpr, KX: tl.constexpr, CORNERS: tl.constexpr, SOFTMAX: tl.constexpr,
     ACC: tl.constexpr, BLOCK_C: tl.constexpr, BLOCK_X: tl.constexpr,
 ):  # fmt: skip
-    """The transpose of :func:`weighted_sum`: each input pixel gathers from its readers, so no programs collide."""
+    """The transpose of :func:`weighted_sum`: each input pixel sums over its readers, so no two programs write to it."""
     b, g, z, y, c, x = _tile(channels, groups, n_z, n_y, n_x, BLOCK_C, BLOCK_X)
-    mask, used = x < n_x, c < channels
+    mask, channel_mask = x < n_x, c < channels
     values += b * vb + g * vg + c * vc
     weights += b * wb + g * wg
     log_sums += (b * groups + g) * m_z * m_y * m_x
     first = tl.load(start_x + x, mask=mask, other=0)
     count = tl.load(start_x + x + 1, mask=mask, other=0) - first
-    most = tl.max(count, 0)
+    max_count = tl.max(count, 0)
     total = tl.zeros((BLOCK_C, BLOCK_X), ACC)
     for entry_z in range(tl.load(start_z + z), tl.load(start_z + z + 1)):
         jz, pz = tl.load(tap_z + entry_z), tl.load(pixel_z + entry_z).to(tl.int64)
@@ -216,19 +216,19 @@ def spread_taps(
         for entry_y in range(tl.load(start_y + y), tl.load(start_y + y + 1)):
             jy, py = tl.load(tap_y + entry_y), tl.load(pixel_y + entry_y).to(tl.int64)
             fy = tl.load(part_y + py)
-            for number in range(most):
-                here = mask & (number < count)
-                jx = tl.load(tap_x + first + number, mask=here, other=0)
-                px = tl.load(pixel_x + first + number, mask=here, other=0).to(tl.int64)
+            for number in range(max_count):
+                valid = mask & (number < count)
+                jx = tl.load(tap_x + first + number, mask=valid, other=0)
+                px = tl.load(pixel_x + first + number, mask=valid, other=0).to(tl.int64)
                 fx = tl.load(part_x + px)
                 log_sum = fx
                 if SOFTMAX:
-                    log_sum = tl.load(log_sums + (pz * m_y + py) * m_x + px, mask=here, other=0.0)
+                    log_sum = tl.load(log_sums + (pz * m_y + py) * m_x + px, mask=valid, other=0.0)
                 weight = _weight(
-                    weights + pz * wz + py * wy + px * wx, wt, log_sum, jz, jy, jx, fz, fy, fx, here,
+                    weights + pz * wz + py * wy + px * wx, wt, log_sum, jz, jy, jx, fz, fy, fx, valid,
                     KZ, KY, KX, CORNERS, SOFTMAX, ACC,
                 )  # fmt: skip
                 read = values + pz * vz + py * vy + (px * vx)[None, :]
-                total += tl.load(read, mask=used & here[None, :], other=0.0).to(ACC) * weight[None, :]
+                total += tl.load(read, mask=channel_mask & valid[None, :], other=0.0).to(ACC) * weight[None, :]
     row = ((b * groups + g) * channels + c) * n_z * n_y * n_x + (z * n_y + y) * n_x
-    tl.store(out + row + x[None, :], total.to(out.dtype.element_ty), mask=used & mask[None, :])
+    tl.store(out + row + x[None, :], total.to(out.dtype.element_ty), mask=channel_mask & mask[None, :])

@@ -1,8 +1,8 @@
-"""Sums over taps and dot products with taps, as operators with gradients of their own.
+"""Sums over taps and dot products with taps, as operators with custom gradients.
 
 A source [B, G, C/G, *in] is read tap by tap as maps [B, G, C/G, *out]. At whole ratios the source is enlarged
-once and a tap is a shifted view of it; at other ratios a tap is a gather along each axis. The two operations are each
-other's gradients, and neither stores what a tap reads.
+once and a tap is a shifted view of it; at other ratios a tap is a gather along each axis. Each of the two
+operations is the gradient of the other, and neither stores the values that a tap reads.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def _spread_taps(
 
 
 def _steps(geometry: TapGeometry) -> Sequence[int]:
-    return (0,) * len(geometry.counts) if geometry.steps is None else geometry.steps  # an operator cannot take None
+    return (0,) * len(geometry.counts) if geometry.steps is None else geometry.steps  # operators do not accept None
 
 
 def _geometry(counts: Sequence[int], size: Sequence[int], steps: Sequence[int]) -> TapGeometry:
@@ -134,8 +134,8 @@ def _(source: Tensor, weights: Tensor, values: Tensor, counts: Any, size: Any, s
 
 
 def _save(ctx: Any, inputs: Any, output: Tensor) -> None:
-    source, other, *ctx.geometry, indices = inputs
-    ctx.save_for_backward(source, other, *indices)
+    source, operand, *ctx.geometry, indices = inputs
+    ctx.save_for_backward(source, operand, *indices)
 
 
 def _weighted_sum_backward(ctx: Any, grad: Tensor) -> Any:

@@ -19,5 +19,5 @@ def magnified(x: Tensor, steps: Sequence[int], linear: bool) -> Tensor:
 
 
 def reflection_fits(n_in: Sequence[int], reach: int, border: str) -> bool:
-    """Can torch pad by ``reach``? It reflects only up to the size of the map."""
+    """Whether torch can pad by ``reach``; it reflects fewer pixels than the size of the map."""
     return border != "reflect" or min(n_in) > reach

@@ -1,4 +1,4 @@
-"""Which input pixels the taps of each output pixel read, and which taps read an input pixel: one table per axis."""
+"""Tables per axis: the input pixels that each output pixel's taps read, and the taps that read each input pixel."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from medups.ops.grid import linear_position, nearest_taps
 
 @dataclass(frozen=True)
 class Taps:
-    """What a kernel reads, as plain values that an operator can take.
+    """The taps that a kernel reads, as values that an operator accepts.
 
     Args:
         kernel_size: taps along each axis that have a weight.
         dilation: input pixels between taps, for each axis.
-        linear: taps are between pixels, so along each axis one pixel more is read than there are weights.
-        border: what ``nearest`` taps outside the grid read.
-        margin: pixels at both ends of a linearly read map that are beyond it.
+        linear: taps are between pixels, so each axis has one more pixel tap than weights.
+        border: the values that ``nearest`` taps read outside the grid.
+        margin: pixels at both ends of a linearly interpolated map that are outside it.
         step: only every ``step``-th output pixel is computed.
         grid: the full output size, if ``step`` is not 1 or there is a margin.
     """
@@ -41,9 +41,9 @@ class Axis:
     Args:
         kernel: taps that have a weight.
         linear: whether tap ``t`` of the weights reads pixel taps ``t`` and ``t + 1``.
-        index: int32 [pixel taps, out], the pixel read, -1 for none.
-        fraction: [out], share of the upper of two pixels.
-        start: int32 [in + 1]: pixel ``i`` is read by entries ``start[i]`` to ``start[i + 1]`` of tap and pixel.
+        index: int32 [pixel taps, out], the pixel read; -1 for none.
+        fraction: [out], interpolation weight of the upper of two pixels.
+        start: int32 [in + 1]: entries ``start[i]`` to ``start[i + 1]`` of tap and pixel read pixel ``i``.
         tap, pixel: int32 [entries].
     """
 
@@ -57,19 +57,19 @@ class Axis:
 
 
 KEEPS_TABLES = (torch.Tag.cudagraph_unsafe,)
-"""Tags of operators that call :func:`axes_of`: its cached tables must not be in the memory of a recorded graph."""
+"""Tags of operators that call :func:`axes_of`: its cached tables must not be in a CUDA graph's memory."""
 
 
 @lru_cache(maxsize=256)
 def axes_of(
     n_in: tuple[int, ...], n_out: tuple[int, ...], taps: Taps, device: torch.device, dtype: torch.dtype
 ) -> tuple[Axis, Axis, Axis]:
-    """Three axes, slow to fast; if ``taps`` have only two, the first has a single pixel."""
+    """Three axes, slowest to fastest; if ``taps`` has only two, the first axis has a single pixel."""
     plane = len(taps.dilation) == 2
     axes = [_axis(1, 1, 1, Taps(1, (1,), linear=False), 1, device, dtype)] if plane else []
     grid = taps.grid or n_out[plane:]
-    for small, made, whole, dilation in zip(n_in[plane:], n_out[plane:], grid, taps.dilation, strict=True):
-        axes.append(_axis(small, made, whole, taps, dilation, device, dtype))
+    for size_in, size_out, full_size, dilation in zip(n_in[plane:], n_out[plane:], grid, taps.dilation, strict=True):
+        axes.append(_axis(size_in, size_out, full_size, taps, dilation, device, dtype))
     first, second, third = axes
     return first, second, third
 

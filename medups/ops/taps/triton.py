@@ -1,4 +1,4 @@
-"""Launching the kernels of sums over taps; shapes as in :mod:`medups.ops.taps.operators`."""
+"""Launching the kernels for sums over taps; for shapes see :mod:`medups.ops.taps.operators`."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ def weighted_sum(source: Tensor, weights: Tensor, log_sums: Tensor, taps: Taps, 
     out = source.new_empty(*source.shape[:3], *weights.shape[3:])
     if not out.numel():
         return out
-    large, small, given = (_three_axes(value) for value in (out, source, weights))
+    large, small, weights_view = (_three_axes(value) for value in (out, source, weights))
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = large.shape
     blocks = Blocks(channels, size[2])
     launch(
         kernels.weighted_sum, batch * groups * size[0] * size[1] * blocks.programs,
-        small, given, large, log_sums, *(axis.index for axis in axes), *(axis.fraction for axis in axes),
-        channels, groups, *size, *small.stride(), *given.stride(), *large.stride(),
+        small, weights_view, large, log_sums, *(axis.index for axis in axes), *(axis.fraction for axis in axes),
+        channels, groups, *size, *small.stride(), *weights_view.stride(), *large.stride(),
         **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out
@@ -54,15 +54,15 @@ def spread_taps(values: Tensor, weights: Tensor, log_sums: Tensor, source: Tenso
     out = source.new_zeros(source.shape)
     if not out.numel() or not values.numel():
         return out
-    large, small, given = (_three_axes(value) for value in (values, out, weights))
+    large, small, weights_view = (_three_axes(value) for value in (values, out, weights))
     axes = _axes(small, large, taps)
     batch, groups, channels, *size = small.shape
     blocks = Blocks(channels, size[2])
     launch(
         kernels.spread_taps, batch * groups * size[0] * size[1] * blocks.programs,
-        large, given, log_sums, small, *(axis.start for axis in axes), *(axis.tap for axis in axes),
+        large, weights_view, log_sums, small, *(axis.start for axis in axes), *(axis.tap for axis in axes),
         *(axis.pixel for axis in axes), *(axis.fraction for axis in axes), channels, groups, *size,
-        *large.shape[3:], *large.stride(), *given.stride(),
+        *large.shape[3:], *large.stride(), *weights_view.stride(),
         **_weighting(axes, softmax), ACC=sum_type(source), BLOCK_C=blocks.c, BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out
@@ -74,13 +74,13 @@ def weight_gradient(
     out = weights.new_empty(weights.shape)
     if not out.numel():
         return out
-    small, given = _three_axes(source), _three_axes(weights)
-    axes = _axes(small, given, taps)
-    batch, groups, _, *size = given.shape
+    small, weights_view = _three_axes(source), _three_axes(weights)
+    axes = _axes(small, weights_view, taps)
+    batch, groups, _, *size = weights_view.shape
     blocks = Blocks(1, size[2])
     launch(
         kernels.weight_gradient, batch * groups * size[0] * size[1] * blocks.along_x,
-        dots, given, log_sums, out, *(axis.fraction for axis in axes), groups, *size, *given.stride(),
+        dots, weights_view, log_sums, out, *(axis.fraction for axis in axes), groups, *size, *weights_view.stride(),
         **_weighting(axes, softmax), ACC=sum_type(dots), BLOCK_X=blocks.x, num_warps=blocks.warps,
     )  # fmt: skip
     return out

@@ -1,4 +1,4 @@
-"""The parts of training against cases worked out by hand."""
+"""Components of training against examples computed by hand."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from medups.training.plan import Plan, rate_at
 from medups.upsamplers import CARAFE
 
 
-@pytest.mark.parametrize(("parts", "processes"), [(1, 1), (2, 1), (1, 2), (3, 4)])
-def test_processes_share_every_batch(parts, processes):
-    orders = [list(BatchShareSampler(range(2, 5), 24, parts, rank, processes)) for rank in range(processes)]
-    share = 24 // (parts * processes)
+@pytest.mark.parametrize(("accumulate", "processes"), [(1, 1), (2, 1), (1, 2), (3, 4)])
+def test_processes_share_every_batch(accumulate, processes):
+    orders = [list(BatchShareSampler(range(2, 5), 24, accumulate, rank, processes)) for rank in range(processes)]
+    share = 24 // (accumulate * processes)
     for step in range(3):
-        for part in range(parts):
-            first = (2 + step) * 24 + part * 24 // parts
-            at = slice((step * parts + part) * share, (step * parts + part + 1) * share)
-            assert [n for order in orders for n in order[at]] == list(range(first, first + 24 // parts))
+        for part in range(accumulate):
+            first = (2 + step) * 24 + part * 24 // accumulate
+            positions = slice((step * accumulate + part) * share, (step * accumulate + part + 1) * share)
+            assert [n for order in orders for n in order[positions]] == list(range(first, first + 24 // accumulate))
 
 
 def test_more_processes_than_samples():
@@ -37,7 +37,7 @@ def test_more_processes_than_samples():
 
 
 def test_deep_supervision_by_hand():
-    """The first level whole, the second a half, against the label's nearest pixels."""
+    """Weight 1 for the first level, one half for the second, against the nearest pixels of the label."""
     torch.manual_seed(0)
     fine, coarse = torch.randn(2, 3, 8, 8), torch.randn(2, 3, 4, 4)
     label = torch.randint(0, 3, (2, 1, 8, 8))
@@ -47,8 +47,8 @@ def test_deep_supervision_by_hand():
             return nn.functional.cross_entropy(logits, label[:, 0].long())
 
     loss = objective(Loss())
-    centres = label[:, 0, 1::2, 1::2]
-    expected = Loss()(fine, label) + 0.5 * nn.functional.cross_entropy(coarse, centres)
+    centers = label[:, 0, 1::2, 1::2]
+    expected = Loss()(fine, label) + 0.5 * nn.functional.cross_entropy(coarse, centers)
     torch.testing.assert_close(loss([fine, coarse], label), expected)
     torch.testing.assert_close(loss(fine, label), Loss()(fine, label))
     stacked = torch.stack([fine, fine], 1)
@@ -56,19 +56,19 @@ def test_deep_supervision_by_hand():
 
 
 def test_footprint_by_hand():
-    """Two convolutions keep what they read, the ReLU between them its result, which the second reads."""
+    """Layers store their inputs, the ReLU its result; a shared tensor counts once."""
     network = nn.Sequential(nn.Conv2d(1, 4, 3, padding=1), nn.ReLU(), nn.BatchNorm2d(4), nn.Conv2d(4, 2, 1))
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters())
     sample = {"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16, dtype=torch.int64)}
     need = estimate_memory(network, optimizer, sample, 2, workers=3)
-    floats = 2 * 256 * (1 + 4 + 4) + 2 * 4  # the image, the ReLU's, the norm's with mean and deviation
+    floats = 2 * 256 * (1 + 4 + 4) + 2 * 4  # the image, the results of ReLU and norm, the norm's mean and deviation
     assert need.activations == 4 * floats
     assert need.state == 4 * 4 * sum(p.numel() for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert "needs about" in need.describe(torch.device("cpu"))
-    learnt = sum(p.numel() for p in network.parameters())
-    assert estimate_memory(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * learnt
+    parameters = sum(p.numel() for p in network.parameters())
+    assert estimate_memory(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * parameters
 
 
 def test_rate_is_poly():
@@ -87,15 +87,15 @@ def test_cosine_rate():
 
 
 def test_parameter_groups():
-    """Rate times decay is the same for upsamplers; vectors may go without decay; every parameter is in one group."""
+    """Upsamplers keep the product of rate and decay; vectors have no decay; every parameter is in one group."""
     network = nn.Sequential(nn.Conv2d(4, 4, 1), CARAFE(2, 4))
     groups = parameter_groups(network, 0.1, 0.01, decay_all=False, upsampler_rate=500)
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
-    found = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert found[id(network[0].weight)] == (0.1, 0.01)
-    assert found[id(network[0].bias)] == (0.1, 0)
-    assert found[id(network[1].encode.weight)] == pytest.approx((50, 0.01 / 500))
-    assert found[id(network[1].encode.bias)] == (50, 0)
+    options = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert options[id(network[0].weight)] == (0.1, 0.01)
+    assert options[id(network[0].bias)] == (0.1, 0)
+    assert options[id(network[1].encode.weight)] == pytest.approx((50, 0.01 / 500))
+    assert options[id(network[1].encode.bias)] == (50, 0)
     assert len(parameter_groups(network, 0.1, 0.01)) == 1
 
 
@@ -108,8 +108,8 @@ def test_published_loss_by_hand():
     soft, hard = logits.softmax(1), nn.functional.one_hot(label[:, 0], 4).movedim(-1, 1).float()
     dice = 0.0
     for c in range(4):
-        shared = (soft[:, c] * hard[:, c]).sum()
-        both = (soft[:, c] ** 2).sum() + (hard[:, c] ** 2).sum()
-        dice += (1 - (2 * shared + 1e-5) / (both + 1e-5)) / 4
+        intersection = (soft[:, c] * hard[:, c]).sum()
+        denominator = (soft[:, c] ** 2).sum() + (hard[:, c] ** 2).sum()
+        dice += (1 - (2 * intersection + 1e-5) / (denominator + 1e-5)) / 4
     expected = 0.5 * nn.functional.cross_entropy(logits, label[:, 0]) + 0.5 * dice
     torch.testing.assert_close(loss(logits, label), expected)

@@ -1,4 +1,4 @@
-"""The operators behind reassemble and neighbor_similarity keep torch's rules for operators."""
+"""The operators behind reassemble and neighbor_similarity follow torch's rules for custom operators."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def operands(geometry):
 
 @pytest.mark.parametrize("geometry", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
 def test_opcheck(geometry, opcheck):
-    """Schema, autograd registration and fake tensors as torch checks them; tracing is the contract's test_compile."""
+    """torch's checks of schema, autograd registration and fake tensors; the contract's test_compile covers tracing."""
     source, taps, values, rest = operands(geometry)
     opcheck(torch.ops.medups.weighted_sum, (source, taps, *rest))
     opcheck(torch.ops.medups.dot_products, (source, values, *rest))
-    plain = [value.detach() for value in (source, taps, values)]
-    opcheck(torch.ops.medups.spread_taps, (*plain, *rest))
+    detached = [value.detach() for value in (source, taps, values)]
+    opcheck(torch.ops.medups.spread_taps, (*detached, *rest))
 
 
 @pytest.mark.parametrize("geometry", [SHIFTED, GATHERED], ids=["shifted", "gathered"])
 def test_sum_dot_and_spread_are_transposes(geometry):
-    """<sum(s, w), v> = <s, spread(w, v)> = <w, dot(s, v)>, whatever they hold."""
+    """<sum(s, w), v> = <s, spread(w, v)> = <w, dot(s, v)> for any values."""
     source, taps, values, rest = (v.detach().double() if isinstance(v, torch.Tensor) else v for v in operands(geometry))
     ops = torch.ops.medups
     first = (ops.weighted_sum(source, taps, *rest) * values).sum()
@@ -45,7 +45,7 @@ def test_sum_dot_and_spread_are_transposes(geometry):
 
 
 def test_uniform_weights_keep_the_slope_of_a_ramp():
-    """Three linear taps of equal weight average to the pixel's own place; only the borders clamp."""
+    """Three linear taps of equal weight average to the pixel's own position; only taps at the borders are clamped."""
     for n_in, n_out in ((6, 12), (6, 15), (7, 9)):
         ramp = torch.arange(n_in, dtype=torch.float64).expand(1, 1, 4, n_in)
         weights = torch.full((1, 1, 9, 4, n_out), 1 / 9, dtype=torch.float64)
@@ -55,7 +55,7 @@ def test_uniform_weights_keep_the_slope_of_a_ramp():
 
 
 def test_half_precision_is_summed_in_float32():
-    """2197 equal taps of float16: its own sum would stop at 1, where an addend is half a step."""
+    """2197 equal float16 taps; a float16 sum would stall at 1, where each term is half a unit in the last place."""
     x = torch.full((1, 1, 13, 13, 13), 1.0, dtype=torch.float16)
     weights = torch.full((1, 1, 13**3, 1, 1, 1), 2.0**-11, dtype=torch.float16)
     out = reassemble(x, weights, kernel_size=13, border="replicate")

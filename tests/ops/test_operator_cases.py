@@ -1,4 +1,4 @@
-"""Operators in cases of their own: gradients, half precision, large maps, values far from zero."""
+"""Special cases of operators: gradients, half precision, large maps, values far from zero."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def double(*shape):
     return torch.randn(*shape, dtype=torch.float64)
 
 
-def test_guided_filter_of_a_volume_constant_along_an_axis_is_the_2d_one():
+def test_guided_filter_of_a_volume_constant_along_an_axis_matches_2d():
     guide, x = double(1, 2, 6, 7), double(1, 2, 6, 7)
     flat = guided_filter(guide, x, radius=2, eps=1e-3)
     deep = guided_filter(*(v[:, :, None].expand(-1, -1, 4, -1, -1) for v in (guide, x)), radius=2, eps=1e-3)
@@ -30,16 +30,16 @@ def test_guided_filter_of_a_volume_constant_along_an_axis_is_the_2d_one():
     ("small", "large"), [((4, 5), (8, 15)), ((3, 4), (5, 7)), ((1, 2), (6, 2)), ((2, 3, 2), (5, 3, 6))]
 )
 def test_group_norm_has_the_statistics_of_the_enlarged_map(small, large):
-    """Normalising then enlarging equals enlarging then normalising."""
+    """Normalizing then enlarging equals enlarging then normalizing."""
     x, weight, bias = 3 + double(2, 8, *small), double(8), double(8)
     mode = {2: "bilinear", 3: "trilinear"}[len(small)]
     expected = F.group_norm(F.interpolate(x, size=large, mode=mode), 4, weight, bias)
-    found = F.interpolate(group_norm_as_resized(x, large, 4, weight, bias), size=large, mode=mode)
-    torch.testing.assert_close(found, expected)
+    result = F.interpolate(group_norm_as_resized(x, large, 4, weight, bias), size=large, mode=mode)
+    torch.testing.assert_close(result, expected)
 
 
-def test_statistics_are_wide_under_autocast():
-    """Matrix products would be taken in half precision there."""
+def test_statistics_keep_full_precision_under_autocast():
+    """Autocast would otherwise run the matrix products in half precision."""
     x, weight, bias = 3 + torch.randn(2, 8, 9, 7), torch.rand(8), torch.randn(8)
     expected = group_norm_as_resized(x, (18, 14), 4, weight, bias)
     with torch.autocast("cpu", torch.bfloat16):
@@ -47,8 +47,8 @@ def test_statistics_are_wide_under_autocast():
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_of_positive_numbers_the_result_alone_is_rounded(dtype):
-    """Places, weights and sums are wide: against float64 of the same inputs at most half a step of the type."""
+def test_only_the_result_is_rounded(dtype):
+    """For positive inputs, the error against float64 is at most half a unit in the last place of the type."""
     x, weights = (torch.rand(1, 1, *size).add(0.1).to(dtype) for size in ((37, 23), (9, 50, 41)))
     for function in (
         lambda x, w: resize_linear(x, (90, 50), step=2),
@@ -56,9 +56,9 @@ def test_of_positive_numbers_the_result_alone_is_rounded(dtype):
         lambda x, w: reassemble(x, w, kernel_size=3, taps="linear"),
         lambda x, w: gaussian_blur(x),
     ):
-        found, exact = function(x, weights), function(x.double(), weights.double())
-        assert found.dtype == dtype
-        assert ((found.double() - exact).abs() <= (0.5 + 1e-3) * torch.finfo(dtype).eps * exact).all()
+        result, exact = function(x, weights), function(x.double(), weights.double())
+        assert result.dtype == dtype
+        assert ((result.double() - exact).abs() <= (0.5 + 1e-3) * torch.finfo(dtype).eps * exact).all()
 
 
 def logit_layers(batch, channels, width, taps, *size, dtype=torch.float64):
@@ -68,37 +68,37 @@ def logit_layers(batch, channels, width, taps, *size, dtype=torch.float64):
     return [torch.randn(shape, dtype=dtype, requires_grad=True) for shape in shapes]
 
 
-def literal_logits(around, query, centre, mix, mix_bias, norm_weight, norm_bias, weight, bias):
+def literal_logits(around, query, center, mix, mix_bias, norm_weight, norm_bias, weight, bias):
     def conv(x, matrix, offset=None):
         return torch.einsum("mc,bc...->bm...", matrix, x) + (0 if offset is None else offset[:, None, None])
 
-    difference = F.relu(around - conv(query, centre))
+    difference = F.relu(around - conv(query, center))
     halves = zip(difference.chunk(2, 1), mix.chunk(2), mix_bias.chunk(2), strict=True)
     hidden = F.relu(torch.cat([conv(*half) for half in halves], 1))
     return conv(F.group_norm(hidden, 2, norm_weight, norm_bias), weight, bias)
 
 
-@pytest.mark.parametrize("size", [(3, 5), (1, 1), (300, 90)], ids=["small", "pixel", "several parts"])
+@pytest.mark.parametrize("size", [(3, 5), (1, 1), (300, 90)], ids=["small", "pixel", "several blocks"])
 def test_kernel_logits_equal_their_layers(size):
-    """Outputs and every gradient, against the layers one by one; 300 x 90 pixels take more than one part."""
+    """Outputs and all gradients match the separate layers; 300 x 90 pixels need more than one block."""
     layers = logit_layers(2, 8, 4, 9, *size)
-    found, expected = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2), literal_logits(*layers)
-    torch.testing.assert_close(found, expected)
+    result, expected = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2), literal_logits(*layers)
+    torch.testing.assert_close(result, expected)
     cotangent = torch.randn_like(expected)
-    for one, other in zip(
-        torch.autograd.grad(found, layers, cotangent), torch.autograd.grad(expected, layers, cotangent), strict=True
+    for gradient, expected_gradient in zip(
+        torch.autograd.grad(result, layers, cotangent), torch.autograd.grad(expected, layers, cotangent), strict=True
     ):
-        torch.testing.assert_close(one, other)
+        torch.testing.assert_close(gradient, expected_gradient)
 
 
 def test_kernel_logits_keep_their_statistics_far_from_zero():
-    """Hidden values around 1000 with a spread of 1: a mean of squares in float32 would lose their variance."""
+    """For hidden values around 1000 with a spread of 1, a float32 mean of squares would lose the variance."""
     layers = logit_layers(1, 8, 4, 9, 40, 40, dtype=torch.float32)
     with torch.no_grad():
         layers[4] += 1000
         exact = literal_logits(*(value.double() for value in layers))
-        found = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2)
-    assert (found.double() - exact).abs().max() < 2e-3 * exact.abs().max()
+        result = kernel_logits(*layers[:2], LogitLayers(*layers[2:]), norm_groups=2)
+    assert (result.double() - exact).abs().max() < 2e-3 * exact.abs().max()
 
 
 def test_kernel_logits_opcheck(opcheck):
