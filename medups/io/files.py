@@ -58,11 +58,13 @@ def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file that appears completely or not at all; see :func:`atomic_file`."""
     with atomic_file(path) as file:
         file.write(content)
 
 
 def write_text(path: str | os.PathLike[str], content: str) -> None:
+    """Write UTF-8 text; see :func:`write_bytes`."""
     write_bytes(path, content.encode())
 
 
@@ -74,10 +76,12 @@ def write_csv(path: str | os.PathLike[str], rows: Iterable[Sequence[object]]) ->
 
 
 def write_json(path: str | os.PathLike[str], content: Any) -> None:
+    """Write indented JSON; see :func:`write_bytes`. Raises ValueError for NaN and infinity."""
     write_bytes(path, json_bytes(content))
 
 
 def json_bytes(content: Any) -> bytes:
+    """Indented JSON as a file holds it. Raises ValueError for NaN and infinity."""
     return (json.dumps(content, indent=2, allow_nan=False) + "\n").encode()
 
 

@@ -30,7 +30,7 @@ from medups.data.formats.synapse import synapse
 from medups.data.labels import label_set
 from medups.data.phantom import write_phantoms
 from medups.data.sampling import SampleStream
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
 from medups.tasks import VolumeTask
 from medups.workflows.setup import source_of, transforms_of

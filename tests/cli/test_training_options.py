@@ -20,7 +20,7 @@ from medups.data.labels import label_set
 from medups.data.volumes import Grid
 from medups.instantiate import instantiate
 from medups.io.checkpoints import CheckpointError, load_checkpoint
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.training.distributed import is_launched, make_fabric
 from medups.upsamplers import Interpolate, ReSFU
 from medups.workflows.setup import network_spec
@@ -202,7 +202,7 @@ def test_ensemble_members_must_match(bundles, recipe, tmp_path, capsys):
     assert medups("train", *recipe, "network.size=48", f"output={tmp_path / 'mismatched'}") == 0
     mismatched = tmp_path / "mismatched" / "bundle"
     assert medups("ensemble", bundles[0], mismatched, "--output", tmp_path / "both") == 2
-    assert "its inferer differs" in capsys.readouterr().err
+    assert "inferer differs from" in capsys.readouterr().err
     assert medups("ensemble", bundles[0], "--output", tmp_path / "both") == 2
     assert medups("ensemble", bundles[0], bundles[0], "--output", tmp_path / "both") == 2
     assert not (tmp_path / "both").exists()

@@ -11,7 +11,7 @@ from medups.data.cases import case_key
 from medups.data.dataset import fold_of, open_dataset
 from medups.data.formats.synapse import synapse
 from medups.errors import InputError
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.settings.schema import DataSettings, SplitSettings
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from medups.data.dataset import open_dataset
 from medups.errors import InputError
-from medups.settings import compose
+from medups.settings.compose import compose
 from tests.cli.commands import medups
 
 LABELS = {"background": 0, "liver": 1, "tumor": 2}
@@ -79,7 +79,7 @@ def test_a_byte_order_mark(nnunet):
 
 def test_another_file_ending_is_refused_by_name(nnunet):
     rewrite(nnunet, file_ending=".mha")
-    with pytest.raises(InputError, match=r"file_ending \.mha is not read here; convert the files to \.nii\.gz"):
+    with pytest.raises(InputError, match=r"file_ending \.mha is not supported; convert the files to \.nii\.gz"):
         listing(nnunet)
 
 
@@ -126,7 +126,7 @@ def test_keys_that_nothing_reads_are_noted(one_name):
     entries = [{**entry, "clinical": {"age": 60}} for entry in content["training"]]
     rewrite(one_name, training=entries, nnunet_preprocessing="none")
     (note,) = listing(one_name, "datalist").notes
-    assert note == f"{one_name / 'dataset.json'}: not used here: nnunet_preprocessing, clinical"
+    assert note == f"{one_name / 'dataset.json'}: ignored keys: nnunet_preprocessing, clinical"
 
 
 @pytest.mark.parametrize("healthy", [(1,), (0, 1, 2)])

@@ -16,7 +16,7 @@ from medups.data.labels import label_set
 from medups.data.volumes.nifti import write_nifti
 from medups.errors import InputError
 from medups.evaluation import find_pairs
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
 from medups.workflows.predict import list_jobs
 

@@ -16,7 +16,7 @@ from medups.data.sampling import Patches, SampleStream, Slices
 from medups.data.transforms import zoom_image, zoom_labels
 from medups.errors import InputError
 from medups.progress import SilentProgress
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
 from medups.tasks import VolumeTask
 from medups.training.samples import open_patches

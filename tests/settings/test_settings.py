@@ -7,7 +7,7 @@ import pytest
 from medups.data.dataset import open_dataset
 from medups.data.formats import FORMATS
 from medups.errors import InputError
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.settings.fields import walk
 from medups.settings.listing import setting_lines
 from medups.settings.schema import Settings
@@ -91,7 +91,7 @@ def test_print_shows_every_setting_with_its_meaning(tmp_path, monkeypatch, capsy
     assert medups("train", "--print", "data.root=~/x", "seed=7", "network=transunet_tiny") == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == len(list(walk(Settings)))
-    assert "seed=7  # of initial weights, samples and dropout (a whole number, 0 or more)" in lines
+    assert "seed=7  # random seed of initial weights, samples and dropout (a whole number, 0 or more)" in lines
     assert any(line.startswith('network.name="transunet_tiny"  # ') for line in lines)
     assert list(tmp_path.iterdir()) == []
 

@@ -11,7 +11,7 @@ from torch import nn
 
 from medups.errors import InputError
 from medups.instantiate import instantiate
-from medups.settings import compose
+from medups.settings.compose import compose
 from medups.training.batches import BatchShareSampler
 from medups.training.memory import estimate_memory
 from medups.training.objective import objective

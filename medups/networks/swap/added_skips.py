@@ -23,6 +23,7 @@ class GuidedSegResNet(SegResNet):
 
 
 def find_segresnet(net: Any, prefix: str) -> Iterator[Site]:
+    """The steps of a SegResNet that are not swapped yet."""
     steps = net.up_samples
     for number, old in enumerate(steps):
         if isinstance(old, GuidedStep):
@@ -65,6 +66,7 @@ class GuidedMedNeXt(MedNeXt):
 
 
 def find_mednext(net: Any, prefix: str) -> Iterator[Site]:
+    """The steps of a MedNeXt that are not swapped yet."""
     steps = net.up_blocks
     for number, old in enumerate(steps):
         if isinstance(old, GuidedStep):

@@ -31,6 +31,7 @@ class GuidedFPN(nn.Module):
 
 
 def find_pyramid(net: Any, prefix: str) -> Iterator[Site]:
+    """The steps of a feature pyramid, from each level to the finer one."""
     layers = net.layer_blocks
     for number in range(len(layers) - 1):
         out = unwrapped(convs(layers[number])[-1])

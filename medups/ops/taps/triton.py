@@ -71,6 +71,7 @@ def spread_taps(values: Tensor, weights: Tensor, log_sums: Tensor, source: Tenso
 def weight_gradient(
     dots: Tensor, weights: Tensor, log_sums: Tensor, source: Tensor, taps: Taps, softmax: bool
 ) -> Tensor:
+    """The gradient of the weights from ``dots``, the products of output gradient and source at every tap."""
     out = weights.new_empty(weights.shape)
     if not out.numel():
         return out
