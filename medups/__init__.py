@@ -17,12 +17,25 @@ __version__ = "0.2.0.dev0"
 __all__ = ["__version__", "compare", "evaluate", "load_model", "predict", "prepare", "train"]
 
 if TYPE_CHECKING:
-    from medups.api import compare, evaluate, load_model, predict, prepare, train
+    from medups.api import prepare, train
+    from medups.workflows.compare import compare
+    from medups.workflows.evaluate import evaluate
+    from medups.workflows.load_model import load_model
+    from medups.workflows.predict import predict
+
+_MODULES = {
+    "compare": "medups.workflows.compare",
+    "evaluate": "medups.workflows.evaluate",
+    "load_model": "medups.workflows.load_model",
+    "predict": "medups.workflows.predict",
+    "prepare": "medups.api",
+    "train": "medups.api",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name in __all__:
-        return getattr(import_module("medups.api"), name)
+    if name in _MODULES:
+        return getattr(import_module(_MODULES[name]), name)
     raise AttributeError(f"module 'medups' has no attribute {name!r}")
 
 

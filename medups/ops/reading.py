@@ -2,24 +2,49 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
 import torch
 from torch import Tensor
 
 
-def read_nearest_along(x: Tensor, axis: int, n_out: int, offset: int, border: str) -> Tensor:
-    """``x`` along ``axis`` at pixel ``floor(p * n_in / n_out) + offset`` for each of ``n_out`` pixels ``p``."""
+class Reading(NamedTuple):
+    """The input pixels that each pixel of an output axis reads.
+
+    Args:
+        lower: pixels.
+        upper, fraction: the next pixels and their weight, for linear reading; None for nearest.
+        inside: 0 for pixels outside the map and 1 otherwise; None if there are no such pixels.
+    """
+
+    lower: Tensor
+    upper: Tensor | None = None
+    fraction: Tensor | None = None
+    inside: Tensor | None = None
+
+    def along(self, x: Tensor, axis: int) -> Tensor:
+        """The values of ``x`` that are read along ``axis``."""
+        shape = [-1] + [1] * (x.ndim - axis - 1)
+        values = x.index_select(axis, self.lower)
+        if self.upper is not None and self.fraction is not None:
+            values = torch.lerp(values, x.index_select(axis, self.upper), self.fraction.reshape(shape))
+        return values if self.inside is None else values * self.inside.reshape(shape)
+
+
+def nearest_reading(x: Tensor, axis: int, n_out: int, offset: int, border: str) -> Reading:
+    """Pixel ``floor(p * n_in / n_out) + offset`` for each of ``n_out`` pixels ``p``."""
     n_in = x.shape[axis]
     index = torch.arange(n_out, device=x.device) * n_in // n_out + offset
-    inside = (index >= 0) & (index < n_in)
+    inside = ((index >= 0) & (index < n_in)).to(x.dtype) if border == "zeros" else None
     if border == "reflect" and n_in > 1:
         folded = index.remainder(2 * n_in - 2)
         index = torch.minimum(folded, 2 * n_in - 2 - folded)
-    values = x.index_select(axis, index.clamp(0, n_in - 1))
-    return values * _along(inside, axis, x.ndim).to(x.dtype) if border == "zeros" else values
+    return Reading(index.clamp(0, n_in - 1), inside=inside)
 
 
-def read_linear_along(x: Tensor, axis: int, n_out: int, offset: int = 0, margin: int = 0, step: int = 1) -> Tensor:
-    """``x`` along ``axis`` at ``(p + 1/2) * n / n_out - 1/2 + offset``, linear between pixels, clamped to the map.
+def linear_reading(x: Tensor, axis: int, n_out: int, offset: int = 0, margin: int = 0, step: int = 1) -> Reading:
+    """Position ``(p + 1/2) * n / n_out - 1/2 + offset``, linear between pixels, clamped to the map.
 
     Args:
         margin: pixels at each end of the axis that are outside the map; ``n`` excludes them.
@@ -30,11 +55,15 @@ def read_linear_along(x: Tensor, axis: int, n_out: int, offset: int = 0, margin:
     # in units of 1 / (2 n_out) pixels, so that floors are exact
     position = (2 * pixels + 1) * n - n_out + 2 * n_out * (offset + margin)
     position = position.clamp(0, 2 * n_out * (x.shape[axis] - 1))
-    floor = torch.div(position, 2 * n_out, rounding_mode="floor")
-    fraction = (position - floor * 2 * n_out).to(x.dtype) / (2 * n_out)
-    upper = (floor + 1).clamp(max=x.shape[axis] - 1)
-    return torch.lerp(x.index_select(axis, floor), x.index_select(axis, upper), _along(fraction, axis, x.ndim))
+    lower = torch.div(position, 2 * n_out, rounding_mode="floor")
+    fraction = (position - lower * 2 * n_out).to(x.dtype) / (2 * n_out)
+    return Reading(lower, (lower + 1).clamp(max=x.shape[axis] - 1), fraction)
 
 
-def _along(values: Tensor, axis: int, ndim: int) -> Tensor:
-    return values.reshape([-1 if a == axis else 1 for a in range(ndim)])
+def every_tap(x: Tensor, readings: Sequence[Sequence[Reading]]) -> Iterator[Tensor]:
+    """``x`` read at every combination of one reading per axis, row by row; the readings are of the last axes."""
+    if not readings:
+        yield x
+        return
+    for reading in readings[0]:
+        yield from every_tap(reading.along(x, x.ndim - len(readings)), readings[1:])

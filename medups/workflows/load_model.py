@@ -63,6 +63,14 @@ class SegmentationModel:
 
 
 def load_model(bundle: str | Path, device: torch.device | str | None = None) -> SegmentationModel:
-    """Read a bundle; see :func:`medups.load_model`."""
+    """Read a trained model for images in memory.
+
+    Args:
+        bundle: the folder that training wrote.
+        device: by default a GPU if there is one.
+
+    Raises:
+        InputError: an invalid or damaged bundle, or a device that is not available.
+    """
     chosen = available_device(device)
     return SegmentationModel(load_bundle(user_path(bundle), chosen), chosen)

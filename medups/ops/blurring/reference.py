@@ -7,7 +7,7 @@ from math import exp
 import torch
 from torch import Tensor
 
-from medups.ops.reading import read_nearest_along
+from medups.ops.reading import nearest_reading
 
 
 def blur_reference(x: Tensor) -> Tensor:
@@ -15,7 +15,7 @@ def blur_reference(x: Tensor) -> Tensor:
     side = exp(-0.5) / (1 + 2 * exp(-0.5))
     blurred = x.to(torch.promote_types(x.dtype, torch.float32))
     for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        before, after = (read_nearest_along(blurred, axis, n, offset, "replicate") for offset in (-1, 1))
+        sides = (nearest_reading(x, axis, x.shape[axis], offset, "replicate") for offset in (-1, 1))
+        before, after = (reading.along(blurred, axis) for reading in sides)
         blurred = (1 - 2 * side) * blurred + side * (before + after)
     return blurred.to(x.dtype)

@@ -1,22 +1,18 @@
-"""The definition of box means: neighbors inside the map are added up along each axis and divided by their number."""
+"""The definition of box means: torch's average pooling, axis by axis."""
 
 from __future__ import annotations
 
-import torch
-import torch.nn.functional as F
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def box_mean_reference(x: Tensor, radius: int) -> Tensor:
     """See :func:`medups.ops.box_sums.box_mean`."""
     for axis in range(2, x.ndim):
-        n = x.shape[axis]
-        padding = [radius if a == axis else 0 for a in reversed(range(2, x.ndim)) for _ in range(2)]
-        padded = F.pad(x, padding)
-        total = padded.narrow(axis, 0, n)
-        for shift in range(1, 2 * radius + 1):
-            total = total + padded.narrow(axis, shift, n)
-        pixel = torch.arange(n, device=x.device)
-        count = 1 + pixel.clamp(max=radius) + (n - 1 - pixel).clamp(max=radius)
-        x = total / count.to(x.dtype).reshape([-1 if a == axis else 1 for a in range(x.ndim)])
+        moved = x.movedim(axis, 2)
+        # in 2-D for volumes too: 3-D pooling rejects windows larger than the map
+        means = F.avg_pool2d(
+            moved.flatten(3), (2 * radius + 1, 1), stride=1, padding=(radius, 0), count_include_pad=False
+        )
+        x = means.unflatten(3, moved.shape[3:]).movedim(2, axis)
     return x

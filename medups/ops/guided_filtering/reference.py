@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from medups.ops.box_sums.reference import box_mean_reference
-from medups.ops.reading import read_linear_along
+from medups.ops.reading import linear_reading
 
 
 def guided_filter_reference(guide: Tensor, small_guide: Tensor, small_x: Tensor, radius: int, eps: float) -> Tensor:
@@ -21,5 +21,6 @@ def guided_filter_reference(guide: Tensor, small_guide: Tensor, small_x: Tensor,
     offset = mean(x) - slope * mean(g)
     slope, offset = mean(slope), mean(offset)
     for axis, n in enumerate(guide.shape[2:], 2):
-        slope, offset = read_linear_along(slope, axis, n), read_linear_along(offset, axis, n)
+        reading = linear_reading(slope, axis, n)
+        slope, offset = reading.along(slope, axis), reading.along(offset, axis)
     return (slope * guide.to(wide) + offset).to(guide.dtype)

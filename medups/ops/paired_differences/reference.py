@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.ops.reading import read_linear_along, read_nearest_along
+from medups.ops.reading import Reading, every_tap, linear_reading, nearest_reading
 
 
 def paired_difference_reference(
@@ -18,15 +18,16 @@ def paired_difference_reference(
     """See :func:`medups.ops.paired_differences.paired_difference_conv`."""
     conv = F.conv2d if key.ndim == 4 else F.conv3d
     same_size = key.shape == query.shape
+
+    def reading(axis: int, offset: int) -> Reading:
+        if same_size:
+            return nearest_reading(key, axis, query.shape[axis], dilation[axis - 2] * offset, "replicate")
+        return linear_reading(key, axis, query.shape[axis], offset)
+
+    kernel = weight.shape[2:]
+    readings = [[reading(axis, at - n // 2) for at in range(n)] for axis, n in enumerate(kernel, 2)]
     total = torch.zeros((), dtype=key.dtype, device=key.device)
-    for tap in product(*(range(n) for n in weight.shape[2:])):
-        value = key
-        for axis, (at, n, step) in enumerate(zip(tap, weight.shape[2:], dilation, strict=True), 2):
-            offset = at - n // 2
-            if same_size:
-                value = read_nearest_along(value, axis, query.shape[axis], step * offset, "replicate")
-            else:
-                value = read_linear_along(value, axis, query.shape[axis], offset)
+    for tap, value in zip(product(*map(range, kernel)), every_tap(key, readings), strict=True):
         tap_weight = weight[(slice(None), slice(None), *(slice(at, at + 1) for at in tap))]
         total = total + conv(value - query, tap_weight, groups=groups)
     return total if bias is None else total + bias.reshape(1, -1, *[1] * (key.ndim - 2))

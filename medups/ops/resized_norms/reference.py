@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medups.ops.reading import read_linear_along
+from medups.ops.reading import linear_reading
 
 
 def group_norm_reference(
@@ -17,7 +17,7 @@ def group_norm_reference(
     wide = x.to(torch.promote_types(x.dtype, torch.float32))
     large = wide
     for axis, n_out in enumerate(size):
-        large = read_linear_along(large, 2 + axis, n_out)
+        large = linear_reading(large, 2 + axis, n_out).along(large, 2 + axis)
     variance, mean = torch.var_mean(large.unflatten(1, (groups, -1)).flatten(2), dim=2, correction=0)
     per_channel = (x.shape[0], groups, *[1] * (x.ndim - 1))
     normalized = wide.unflatten(1, (groups, -1)) - mean.reshape(per_channel)

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from medups.ops.reading import read_linear_along
+from medups.ops.reading import linear_reading
 
 
 def resize_reference(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     """See :func:`medups.ops.resizing.resize_linear`."""
     resized = x.to(torch.promote_types(x.dtype, torch.float32))
     for axis, n_out in enumerate(size):
-        resized = read_linear_along(resized, 2 + axis, n_out, margin=margin, step=step)
+        resized = linear_reading(resized, 2 + axis, n_out, margin=margin, step=step).along(resized, 2 + axis)
     return resized.to(x.dtype)
