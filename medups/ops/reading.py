@@ -13,9 +13,9 @@ class Reading(NamedTuple):
     """The input pixels that each pixel of an output axis reads.
 
     Args:
-        lower: pixels.
-        upper, fraction: the next pixels and their weight, for linear reading; None for nearest.
-        inside: 0 for pixels outside the map and 1 otherwise; None if there are no such pixels.
+        lower: pixels [n].
+        upper, fraction: the next pixels [n] and their weight [n, 1, ...], for linear reading; None for nearest.
+        inside: [n, 1, ...], 0 for pixels outside the map and 1 otherwise; None if every pixel is inside.
     """
 
     lower: Tensor
@@ -25,18 +25,19 @@ class Reading(NamedTuple):
 
     def along(self, x: Tensor, axis: int) -> Tensor:
         """The values of ``x`` that are read along ``axis``."""
-        shape = [-1] + [1] * (x.ndim - axis - 1)
         values = x.index_select(axis, self.lower)
         if self.upper is not None and self.fraction is not None:
-            values = torch.lerp(values, x.index_select(axis, self.upper), self.fraction.reshape(shape))
-        return values if self.inside is None else values * self.inside.reshape(shape)
+            values = torch.lerp(values, x.index_select(axis, self.upper), self.fraction)
+        return values if self.inside is None else values * self.inside
 
 
 def nearest_reading(x: Tensor, axis: int, n_out: int, offset: int, border: str) -> Reading:
     """Pixel ``floor(p * n_in / n_out) + offset`` for each of ``n_out`` pixels ``p``."""
     n_in = x.shape[axis]
     index = torch.arange(n_out, device=x.device) * n_in // n_out + offset
-    inside = ((index >= 0) & (index < n_in)).to(x.dtype) if border == "zeros" else None
+    inside = None
+    if border == "zeros" and offset:
+        inside = _per_pixel(((index >= 0) & (index < n_in)).to(x.dtype), x, axis)
     if border == "reflect" and n_in > 1:
         folded = index.remainder(2 * n_in - 2)
         index = torch.minimum(folded, 2 * n_in - 2 - folded)
@@ -57,7 +58,12 @@ def linear_reading(x: Tensor, axis: int, n_out: int, offset: int = 0, margin: in
     position = position.clamp(0, 2 * n_out * (x.shape[axis] - 1))
     lower = torch.div(position, 2 * n_out, rounding_mode="floor")
     fraction = (position - lower * 2 * n_out).to(x.dtype) / (2 * n_out)
-    return Reading(lower, (lower + 1).clamp(max=x.shape[axis] - 1), fraction)
+    return Reading(lower, (lower + 1).clamp(max=x.shape[axis] - 1), _per_pixel(fraction, x, axis))
+
+
+def _per_pixel(values: Tensor, x: Tensor, axis: int) -> Tensor:
+    """One value per pixel of ``axis`` as a factor of ``x``."""
+    return values.reshape([-1] + [1] * (x.ndim - axis - 1))
 
 
 def every_tap(x: Tensor, readings: Sequence[Sequence[Reading]]) -> Iterator[Tensor]:
