@@ -67,7 +67,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
-def first_good(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
+def first_intact(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The first of these checkpoints that exists and is intact, or None; and a message for each skipped one.
 
     Raises:

@@ -38,20 +38,20 @@ def use_backend(backend: Backend | None) -> Iterator[None]:
         _requested.reset(token)
 
 
-def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "reference") -> Backend:
+def choose_backend(backend: Backend | None, *tensors: Tensor, in_graphs: Backend = "reference") -> Backend:
     """``backend``, or the fastest one that can run on these tensors.
 
     Args:
-        plain: the backend for exported and traced graphs and ``torch.func`` transforms, which all need built-in torch
-            operators.
+        in_graphs: the backend for exported and traced graphs and ``torch.func`` transforms, which all need built-in
+            torch operators.
 
     Raises:
         ValueError: an unknown backend, or one that cannot run here (the message gives the reason).
     """
     requested = backend or (None if torch.compiler.is_compiling() else _requested.get())  # Dynamo cannot read it
     if requested is None:
-        if needs_plain_operators():
-            return plain
+        if needs_builtin_operators():
+            return in_graphs
         return "triton" if tensors[0].is_cuda and why_not_triton(*tensors) is None else "torch"
     if requested not in get_args(Backend):
         raise ValueError(f"backend must be None or one of {', '.join(get_args(Backend))}; got {requested!r}")
@@ -61,7 +61,7 @@ def choose_backend(backend: Backend | None, *tensors: Tensor, plain: Backend = "
     return requested
 
 
-def needs_plain_operators() -> bool:
+def needs_builtin_operators() -> bool:
     """Whether a graph is being exported or traced, or a function is transformed by ``torch.func`` (vmap, grad, jvp).
 
     Operators registered by this library are not available there.
@@ -77,7 +77,7 @@ def why_not_triton(*tensors: Tensor) -> str | None:
     """The reason why the Triton kernels cannot run on these tensors; None if they can."""
     if not _HAS_TRITON:
         return "the package triton is not installed"
-    if needs_plain_operators():
+    if needs_builtin_operators():
         return "exported, traced and transformed graphs support built-in torch operators only"
     for tensor in tensors:
         if not tensor.is_cuda and not (_INTERPRETED and tensor.device.type == "cpu"):
@@ -89,7 +89,7 @@ def why_not_triton(*tensors: Tensor) -> str | None:
 
 def inference_on_cpu(*tensors: Tensor) -> bool:
     """Whether this is an eager CPU call without gradients, so that the output can be filled block by block."""
-    if torch.compiler.is_compiling() or needs_plain_operators():
+    if torch.compiler.is_compiling() or needs_builtin_operators():
         return False
     if any(tensor.device.type != "cpu" for tensor in tensors):
         return False

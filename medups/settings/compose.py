@@ -97,7 +97,7 @@ def multirun(
     return failed
 
 
-def plain(settings: Settings) -> dict[str, Any]:
+def as_dict(settings: Settings) -> dict[str, Any]:
     """The settings as plain values, for JSON."""
     return asdict(settings)
 

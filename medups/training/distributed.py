@@ -97,7 +97,7 @@ def samples_per_process(batch_size: int, parts: int, processes: int) -> int:
     return batch_size // (parts * processes)
 
 
-def whole_batch(local: Tensor) -> Tensor:
+def gathered_batch(local: Tensor) -> Tensor:
     """Concatenate the tensors of all processes along the batch; gradients are correct after DDP averages them.
 
     A loss with sums over the batch, such as the published Dice, is thus computed on the full batch, not averaged over

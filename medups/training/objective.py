@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from monai.losses import DeepSupervisionLoss
 from torch import Tensor, nn
 
-from medups.training.distributed import whole_batch
+from medups.training.distributed import gathered_batch
 
 Logits = Tensor | Sequence[Tensor]
 Objective = Callable[[Logits, Tensor], Tensor]
@@ -25,11 +25,11 @@ def objective(loss: nn.Module) -> Objective:
     def value(logits: Logits, label: Tensor) -> Tensor:
         if isinstance(logits, Tensor) and logits.ndim == label.ndim + 1:
             logits = logits.unbind(1)  # DynUNet stacks its levels
-        label = whole_batch(label)
+        label = gathered_batch(label)
         if isinstance(logits, Tensor):
-            result: Tensor = loss(whole_batch(logits).float(), label)
+            result: Tensor = loss(gathered_batch(logits).float(), label)
         else:
-            result = supervised([whole_batch(level).float() for level in logits], label.float())
+            result = supervised([gathered_batch(level).float() for level in logits], label.float())
         return result
 
     return value

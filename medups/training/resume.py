@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from medups.errors import InputError
-from medups.io.checkpoints import LAST, PREVIOUS, first_good
+from medups.io.checkpoints import LAST, PREVIOUS, first_intact
 
 
 def progress_of(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:
@@ -16,7 +16,7 @@ def progress_of(folder: Path, identity: Mapping[str, Any]) -> tuple[int, bool]:
     Raises:
         InputError: the run there differs from ``identity``, or all of its checkpoints are damaged.
     """
-    state, _ = first_good(folder, LAST, PREVIOUS)
+    state, _ = first_intact(folder, LAST, PREVIOUS)
     if state is None:
         return 0, False
     changes = sorted(differences(state.get("identity", {}), identity))

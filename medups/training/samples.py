@@ -23,51 +23,51 @@ class Transforms:
     """Preprocessing, the network's own transforms, and augmentation, in two stages.
 
     Args:
-        specs: configuration of ``once``, which identifies its cache entries.
-        once: for slices, everything before the first random transform; applied once and cached.
-        each: applied to every sample.
+        specs: configuration of ``cached``, which identifies its cache entries.
+        cached: for slices, everything before the first random transform; applied once and cached.
+        per_sample: applied to every sample.
     """
 
     specs: Specs
-    once: Compose
-    each: Compose
+    cached: Compose
+    per_sample: Compose
 
 
-def sample_transforms(preprocessing: Specs, further: Specs, sampling: str) -> Transforms:
+def sample_transforms(preprocessing: Specs, additional: Specs, sampling: str) -> Transforms:
     """Build the transforms of a run.
 
     Args:
         preprocessing: voxel-wise intensity transforms, as in prediction.
-        further: transforms that follow: the network's own and the augmentation.
+        additional: transforms that follow: the network's own and the augmentation.
         sampling: ``slices`` or ``patches``.
 
     Raises:
         InputError: an unknown transform, or preprocessing whose result for a voxel depends on other voxels.
     """
-    specs = [*preprocessing, *further]
+    specs = [*preprocessing, *additional]
     transforms = [instantiate(spec) for spec in specs]
     _require_pointwise(Compose(transforms[: len(preprocessing)]))
-    cached = 0
+    first_random = 0
     if sampling == "slices":
         random = (number for number, item in enumerate(transforms) if isinstance(item, RandomizableTrait))
-        cached = next(random, len(transforms))
-    return Transforms(specs[:cached], Compose(transforms[:cached]), Compose(transforms[cached:]))
+        first_random = next(random, len(transforms))
+    return Transforms(specs[:first_random], Compose(transforms[:first_random]), Compose(transforms[first_random:]))
 
 
 def open_slices(
     cases: Sequence[CachedCase], transforms: Transforms, balanced: float, progress: Progress
 ) -> SampleSource:
-    """Slices of ``cases`` with ``transforms.once`` applied, ready for ``transforms.each``."""
+    """Slices of ``cases`` with ``transforms.cached`` applied, ready for ``transforms.per_sample``."""
     _require_organs(cases)
     ready: Sequence[StoredCase] = cases
     if transforms.specs:
-        stored = (prepared(case, transforms.once, transforms.specs) for case in cases)
+        stored = (prepared(case, transforms.cached, transforms.specs) for case in cases)
         ready = list(progress.track(stored, "preparing slices", len(cases)))
     return Slices(ready, balanced)
 
 
 def open_patches(cases: Sequence[CachedCase], size: Sequence[int], patches_per_case: int) -> SampleSource:
-    """Patches of ``cases``, ready for ``transforms.each``."""
+    """Patches of ``cases``, ready for ``transforms.per_sample``."""
     _require_organs(cases)
     return Patches(cases, size, patches_per_case)
 

@@ -16,7 +16,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from medups.errors import InputError
-from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_good, keep_last, save_checkpoint
+from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_intact, keep_last, save_checkpoint
 from medups.tasks.task import Batch, Task
 from medups.training.averaging import average_of
 from medups.training.batches import BatchShareSampler, batches, dead_workers_reported
@@ -131,7 +131,7 @@ class Trainer:
 
     def resume(self) -> None:
         """Set up network and optimizer on the device, with the state of the last intact checkpoint if there is one."""
-        state, skipped = first_good(self.folder, LAST, PREVIOUS)
+        state, skipped = first_intact(self.folder, LAST, PREVIOUS)
         for message in skipped:
             self.hooks.log(message)
         if state is not None:
@@ -249,7 +249,7 @@ class Trainer:
     def _result(self) -> dict[str, Any]:
         if not self.fabric.is_global_zero:
             return {}
-        state, skipped = first_good(self.folder, BEST, LAST, PREVIOUS)
+        state, skipped = first_intact(self.folder, BEST, LAST, PREVIOUS)
         for message in skipped:
             self.hooks.log(message)
         assert state is not None  # written by this run or an earlier one

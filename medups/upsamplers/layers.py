@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import reassemble
-from medups.ops.backend import needs_plain_operators
+from medups.ops.backend import needs_builtin_operators
 from medups.upsamplers.base import Upsampler
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -32,7 +32,7 @@ class GroupNorm(nn.GroupNorm):
 
 def channels_last(x: Tensor) -> Tensor:
     """``x`` with a pixel's channels adjacent in memory, the fastest layout for convolutions of large maps."""
-    if needs_plain_operators():  # vmap does not support memory formats
+    if needs_builtin_operators():  # vmap does not support memory formats
         return x
     return x.contiguous(memory_format=_CHANNELS_LAST[x.ndim])
 
@@ -78,7 +78,7 @@ def read_nearest(x: Tensor, size: Sequence[int]) -> Tensor:
         n = x.shape[2 + axis]
         if n == out:
             continue
-        if needs_plain_operators():  # no branches on sizes, which may be symbolic there
+        if needs_builtin_operators():  # no branches on sizes, which may be symbolic there
             x = x.index_select(2 + axis, torch.arange(out, device=x.device) * n // out)
         elif n and out % n == 0:
             x = x.repeat_interleave(out // n, 2 + axis)
@@ -96,7 +96,7 @@ def add_nearest(large: Tensor, small: Tensor) -> Tensor:
     At whole ratios ``small`` is broadcast, not enlarged.
     """
     size, n_in = large.shape[2:], small.shape[2:]
-    if needs_plain_operators() or min(n_in) == 0 or any(out % n for out, n in zip(size, n_in, strict=True)):
+    if needs_builtin_operators() or min(n_in) == 0 or any(out % n for out, n in zip(size, n_in, strict=True)):
         return large + read_nearest(small, size)
     for axis, (out, n) in enumerate(zip(size, n_in, strict=True)):
         large, small = large.unflatten(2 + 2 * axis, (n, out // n)), small.unsqueeze(3 + 2 * axis)

@@ -29,12 +29,12 @@ class Layout:
 
     Args:
         adapt: maps published names and values to ours, for a module; unknown names are kept for the report.
-        fresh: pattern of our names that files of this layout do not contain.
+        absent: pattern of our names that files of this layout do not contain.
         resize: for each of our names that needs it, a function that resizes the value to the module's size.
     """
 
     adapt: Callable[[Published, nn.Module], dict[str, Tensor]]
-    fresh: str | None = None
+    absent: str | None = None
     resize: Mapping[str, Callable[[Tensor, nn.Module], Tensor]] = field(default_factory=dict)
 
 
@@ -62,14 +62,14 @@ class LoadReport:
 
     Args:
         loaded: copied from the file.
-        fresh: kept as initialized.
+        initial: left at their initial values.
         resized: members of ``loaded`` that were resized.
         unused: names of the file that the module does not have.
         sha256: checksum of the file; None if the weights were passed as a mapping.
     """
 
     loaded: list[str] = field(default_factory=list)
-    fresh: list[str] = field(default_factory=list)
+    initial: list[str] = field(default_factory=list)
     resized: list[str] = field(default_factory=list)
     unused: list[str] = field(default_factory=list)
     sha256: str | None = None
@@ -78,8 +78,8 @@ class LoadReport:
         counts = ", ".join(
             f"{len(names)} {what}"
             for what, names in (
-                ("loaded", self.loaded), ("of them resized", self.resized), ("left fresh", self.fresh),
-                ("unused", self.unused),
+                ("loaded", self.loaded), ("of them resized", self.resized),
+                ("left at their initial values", self.initial), ("unused", self.unused),
             )
         )  # fmt: skip
         return f"{counts}; sha256 {self.sha256}"
@@ -136,7 +136,9 @@ def load_published(
         )
     module.load_state_dict({name: adapted[name] for name in fit.loaded}, strict=False)
     checksum = None if isinstance(path_or_mapping, Mapping) else file_sha256(user_path(path_or_mapping)).hex()
-    return LoadReport(fit.loaded, fresh=fit.missing + fit.reshaped, resized=resized, unused=fit.unused, sha256=checksum)
+    return LoadReport(
+        fit.loaded, initial=fit.missing + fit.reshaped, resized=resized, unused=fit.unused, sha256=checksum
+    )
 
 
 @dataclass(frozen=True)
@@ -171,7 +173,8 @@ class _Fit:
         if self.unused or len(self.missing) > len(self.optional) or not only_head:
             return ""
         names = ", ".join(self.reshaped)
-        return f"; only the number of classes differs: strict=False (weights.strict=false) leaves {names} fresh"
+        remedy = f"strict=False (weights.strict=false) leaves {names} at their initial values"
+        return f"; only the number of classes differs: {remedy}"
 
 
 def _compare(adapted: Published, expected: Published, rules: Layout) -> _Fit:
@@ -181,7 +184,7 @@ def _compare(adapted: Published, expected: Published, rules: Layout) -> _Fit:
         loaded=[name for name in expected if name in adapted and name not in reshaped],
         reshaped=reshaped,
         missing=missing,
-        optional=[name for name in missing if rules.fresh and re.match(rules.fresh, name)],
+        optional=[name for name in missing if rules.absent and re.match(rules.absent, name)],
         unused=[name for name in adapted if name not in expected],
     )
 

@@ -77,7 +77,7 @@ def set_up_run(settings: Settings, dataset: Dataset, progress: Progress) -> Run:
     train, val = read("train", dataset.train), read("val", dataset.val)
     source = source_of(settings, transforms, train, progress)
     task = VolumeTask(target)
-    return Run(settings, task, model, source, transforms.each, loss, optimizer, train, val, weights)
+    return Run(settings, task, model, source, transforms.per_sample, loss, optimizer, train, val, weights)
 
 
 def transforms_of(settings: Settings) -> Transforms:

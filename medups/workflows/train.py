@@ -21,12 +21,12 @@ from medups.data.labels import label_set
 from medups.data.sampling import SampleStream
 from medups.errors import InputError
 from medups.inference.segment import segment_canonical
-from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_good
+from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_intact
 from medups.io.files import file_sha256, require_writable, user_path, write_json
 from medups.progress import Progress, SilentProgress
 from medups.report.overlay import overlay_array
 from medups.report.run_log import RunLog, open_run_log
-from medups.settings.compose import plain
+from medups.settings.compose import as_dict
 from medups.settings.schema import Settings
 from medups.training.distributed import launch, make_fabric, samples_per_process
 from medups.training.memory import estimate_memory
@@ -78,13 +78,13 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     if finished and (bundle / "models" / "model.pt").is_file():
         load_bundle(bundle)
         progress.log(f"{folder}: this run finished after {done} steps; choose another output to train again")
-        state, _ = first_good(folder / "checkpoints", BEST, LAST, PREVIOUS)
+        state, _ = first_intact(folder / "checkpoints", BEST, LAST, PREVIOUS)
         return _result(bundle, state or {})
     launch(fabric)
     samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
     with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
         if fabric.is_global_zero:
-            write_json(folder / "config.json", plain(settings))
+            write_json(folder / "config.json", as_dict(settings))
             if run.weights is not None:
                 write_json(folder / "weights.json", asdict(run.weights))
         if run.weights is not None:
@@ -199,7 +199,7 @@ def _log_picture(run: Run, log: RunLog, case: CachedCase, pred: Any, label: Any,
 
 def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """The values that must not change when a run is resumed: all except paths and devices."""
-    values = plain(settings)
+    values = as_dict(settings)
     identity = {key: values[key] for key in ("name", "network", "upsampler", "preprocessing", "seed")}
     identity["training"] = {key: value for key, value in values["training"].items() if key not in _MAY_CHANGE}
     labels = {str(number): organ for number, organ in dataset.labels.organs.items()}

@@ -69,7 +69,7 @@ def stream(cases: list[CachedCase], *overrides: str) -> SampleStream:
     settings = compose(["data.root=.", *overrides])
     transforms = transforms_of(settings)
     source = source_of(settings, transforms, cases, Terminal())
-    return SampleStream(source, transforms.each, VolumeTask(label_set(settings.label_set)), 0, 2**31)
+    return SampleStream(source, transforms.per_sample, VolumeTask(label_set(settings.label_set)), 0, 2**31)
 
 
 def sampler(samples: SampleStream, size: int) -> Callable[[], object]:

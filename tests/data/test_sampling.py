@@ -85,8 +85,10 @@ def test_prepared_slices_equal_slices_transformed_each_time(phantoms, tmp_path):
     transforms = transforms_of(settings)
     assert [spec["_target_"].split(".")[-1] for spec in transforms.specs] == ["ScaleIntensityRanged", "ZoomSliced"]
     cases = list(read_cases(synapse_cases(phantoms).values(), tmp_path, BTCV, SYNAPSE))
-    from_cache = SampleStream(source_of(settings, transforms, cases, SilentProgress()), transforms.each, TASK, 0, 64)
-    combined = Compose([*transforms.once.transforms, *transforms.each.transforms])
+    from_cache = SampleStream(
+        source_of(settings, transforms, cases, SilentProgress()), transforms.per_sample, TASK, 0, 64
+    )
+    combined = Compose([*transforms.cached.transforms, *transforms.per_sample.transforms])
     fresh = SampleStream(Slices(cases, balanced=0.5), combined, TASK, 0, 64)
     for n in range(64):
         for key in ("image", "label"):

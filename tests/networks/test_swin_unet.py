@@ -24,7 +24,7 @@ def test_published_network(golden, formula, monkeypatch):
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(27.2e6, rel=2e-3)
     prefixed = {f"module.swin_unet.{name}": value for name, value in numbers.formula_weights().items()}
     report = load_published(network, prefixed, layout="swin-unet")
-    assert report.fresh == report.unused == []
+    assert report.initial == report.unused == []
     image = np.random.RandomState(11).random_sample((1, 1, 224, 224)).astype(np.float32)
     with torch.inference_mode():
         logits = network(torch.from_numpy(image)).numpy()
@@ -60,8 +60,8 @@ def test_imagenet_weights_fill_encoder_and_mirrored_decoder(golden, tmp_path):
         assert np.array_equal(state[f"steps.{step}.fuse.1.{name}"], swin[f"layers.{layer}.{name}"])
     assert np.array_equal(state["stages.3.blocks.0.mlp.linear1.weight"], swin["layers.3.blocks.0.mlp.fc1.weight"])
     assert torch.equal(network.head.weight, head)
-    assert "head.weight" in report.fresh
-    assert any("upsampler" in name for name in report.fresh)
+    assert "head.weight" in report.initial
+    assert any("upsampler" in name for name in report.initial)
     with pytest.raises(ValueError, match=r"missing: patches\.0\.weight"):
         load_published(network, {k: v for k, v in swin.items() if "proj.weight" not in k}, layout="swin-imagenet")
 

@@ -18,7 +18,7 @@ def test_published_network(golden):
     network = TransUNet().eval()
     assert sum(parameter.numel() for parameter in network.parameters()) == pytest.approx(105.3e6, rel=1e-3)
     report = load_published(network, numbers.formula_weights(), layout="transunet")
-    assert not report.fresh or all("num_batches" in name for name in report.fresh)
+    assert not report.initial or all("num_batches" in name for name in report.initial)
     image = np.random.RandomState(7).random_sample((1, 1, 224, 224)).astype(np.float32)
     with torch.inference_mode():
         logits = network(torch.from_numpy(image)).numpy()

@@ -36,7 +36,7 @@ def test_weights_inside_a_complete_network(published, module):
     with pytest.raises(ValueError, match=r"under decode_head\.ups\.0\., decode_head\.ups\.1\. \(pass one as prefix\)"):
         load_published(module, weights, layout="resfu")
     report = load_published(module, weights, layout="resfu", prefix="decode_head.ups.1.")
-    assert report.unused == report.fresh == []
+    assert report.unused == report.initial == []
     assert torch.equal(module.query.weight, torch.tensor(published["q.weight"] + 1))
 
 
@@ -45,7 +45,7 @@ def test_missing_and_unknown_names_are_listed(published, module):
     with pytest.raises(ValueError, match=r"missing: query\.weight; unknown: stranger\.weight"):
         load_published(module, published, layout="resfu")
     report = load_published(module, published, layout="resfu", strict=False)
-    assert report.fresh == ["query.weight"]
+    assert report.initial == ["query.weight"]
     assert report.unused == ["stranger.weight"]
 
 
@@ -116,11 +116,11 @@ def test_head_for_another_number_of_classes_may_stay_fresh():
     network = TransUNet(32, 1, 9, variant="tiny")
     fresh = {name: value.clone() for name, value in network.state_dict().items()}
     with pytest.raises(
-        ValueError, match=r"only the number of classes differs: .*strict=false\) leaves head.weight, head.bias fresh"
+        ValueError, match=r"only the number of classes differs: .*strict=false\) leaves head.weight, head.bias at their"
     ):
         load_published(network, published, layout="transunet")
     report = load_published(network, published, layout="transunet", strict=False)
-    assert sorted(report.fresh) == ["head.bias", "head.weight"]
+    assert sorted(report.initial) == ["head.bias", "head.weight"]
     assert torch.equal(network.head.weight, fresh["head.weight"])
     assert not torch.equal(network.state_dict()["decoder.steps.0.fuse.0.0.weight"],
                            fresh["decoder.steps.0.fuse.0.0.weight"])  # fmt: skip

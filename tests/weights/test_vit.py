@@ -44,7 +44,7 @@ def test_published_network(golden, archive):
     load_published(network, golden("transunet_r50_vit_b16_224").formula_weights(), layout="transunet")
     report = load_published(network, archive, layout="transunet-imagenet21k")
     assert report.unused == report.resized == []
-    assert all(name.startswith(("bridge.", "decoder.", "head.")) for name in report.fresh)
+    assert all(name.startswith(("bridge.", "decoder.", "head.")) for name in report.initial)
     tokens = []
     network.transformer.register_forward_hook(lambda module, inputs, output: tokens.append(output))
     image = np.random.RandomState(7).random_sample((1, 1, 224, 224)).astype(np.float32)
@@ -86,7 +86,7 @@ def test_archive_without_a_resnet(archive):
     network = TransUNet(variant="vit_b16")
     report = load_published(network, vit, layout="transunet-imagenet21k")
     assert report.unused == report.resized == []
-    assert all(name.startswith(("bridge.", "decoder.", "head.")) for name in report.fresh)
+    assert all(name.startswith(("bridge.", "decoder.", "head.")) for name in report.initial)
     image = torch.randn(1, 3, 16, 16)
     expected = np.einsum("chw,hwcd->d", image[0].numpy(), patches) + np.arange(768)
     with torch.no_grad():

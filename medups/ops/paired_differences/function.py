@@ -47,7 +47,7 @@ def paired_difference_conv(
     """
     _check(key, query, weight)
     steps = [dilation] * (key.ndim - 2) if isinstance(dilation, int) else list(dilation)
-    if choose_backend(backend, key, query, plain="torch") == "reference":
+    if choose_backend(backend, key, query, in_graphs="torch") == "reference":
         return paired_difference_reference(key, query, weight, bias, steps, groups)
     around = key_neighborhood(key, query, weight, bias, steps, groups)
     center = weight.sum(tuple(range(2, weight.ndim)), keepdim=True)

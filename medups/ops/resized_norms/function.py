@@ -37,7 +37,7 @@ def group_norm_as_resized(
         [B, C, *in] in the dtype of ``x``; statistics are float32 or wider.
     """
     with without_autocast(x.device):
-        if choose_backend(backend, x, plain="torch") == "reference":
+        if choose_backend(backend, x, in_graphs="torch") == "reference":
             return group_norm_reference(x, size, groups, weight, bias, eps)
         return _as_resized(x, size, groups, weight, bias, eps)
 

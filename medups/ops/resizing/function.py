@@ -31,7 +31,7 @@ def resize_linear(
     if tuple(x.shape[2:]) == tuple(size) and margin == 0 and step == 1:
         return x
     whole_map = margin == 0 and step == 1
-    chosen = choose_backend(backend, x, plain="torch" if whole_map else "reference")
+    chosen = choose_backend(backend, x, in_graphs="torch" if whole_map else "reference")
     if chosen == "triton":
         from medups.ops.resizing.triton import resize  # imports Triton, so only when needed
 
