@@ -1,4 +1,4 @@
-# Sourced by the other scripts: makes .venv from nothing with python3 and pip, or reuses it where nothing changed.
+# Sourced by the other scripts: creates .venv with python3 and pip, or reuses it if nothing changed.
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
 find_python() {
@@ -8,17 +8,17 @@ find_python() {
             return
         fi
     done
-    echo "medups needs Python 3.11 to 3.13; found $(python3 --version 2>&1). Set PYTHON to one." >&2
+    echo "medups needs Python 3.11 to 3.13; found $(python3 --version 2>&1). Set PYTHON to a suitable interpreter." >&2
     exit 2
 }
 
 stamp=$(cat pyproject.toml constraints.txt scripts/environment.sh | cksum)
 if [ "$(cat .venv/medups-stamp 2>/dev/null)" != "$stamp" ]; then
-    echo "Setting up .venv (some minutes the first time) ..."
+    echo "Setting up .venv (a few minutes the first time) ..."
     python=$(find_python) || exit 2
     rm -rf .venv
     "$python" -m venv .venv
-    # torch first: with it in place nothing else asks for another build of it
+    # torch first, so that no other package pulls in another build of it
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt torch
     .venv/bin/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
     echo "$stamp" >.venv/medups-stamp
