@@ -62,7 +62,7 @@ class Trainer:
         stream: sample n of the run is ``stream[n]``; step s takes samples s * batch_size onward.
         folder: receives ``last.pt``, ``previous.pt`` and ``best.pt``.
         identity: plain values stored with the checkpoint; the caller compares them before resuming.
-        seed: the network's random numbers in step s depend on (seed, s), and on the rank except in the first process.
+        seed: the random numbers of step s in a process depend on (seed, s, rank) only.
     """
 
     fabric: Fabric
