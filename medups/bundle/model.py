@@ -24,6 +24,7 @@ from torch import Tensor, nn
 import medups
 from medups.data.labels import LabelSet
 from medups.data.volumes.grid import ORIENTATION
+from medups.data.volumes.volume import CT_WINDOW
 from medups.errors import InputError
 from medups.instantiate import instantiate
 from medups.io.checkpoints import load_checkpoint, save_checkpoint
@@ -31,8 +32,6 @@ from medups.io.files import read_json, write_json
 
 _FORMAT = 1
 _SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
-CT_WINDOW = (-125.0, 275.0)
-"""Default for bundles that store no display window: soft tissue in Hounsfield units."""
 _SECTIONS = ("network_def", "preprocessing", "inferer", "medups")
 
 

@@ -18,11 +18,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--organs", metavar="SET", help="a label set, or comma-separated names; default: all organs in both"
     )
     parser.add_argument("--protocol", choices=("synapse", "physical"), default="physical")
+    parser.add_argument(
+        "--display-window",
+        nargs=2,
+        type=float,
+        metavar=("LOW", "HIGH"),
+        help="intensities that pictures show as black and as white; default: -125 275, for CT",
+    )
     parser.add_argument("--output", required=True, metavar="FOLDER")
 
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    from medups.data.volumes.volume import CT_WINDOW
     from medups.report.tables import print_summary
     from medups.workflows.evaluate import evaluate
 
@@ -36,6 +44,7 @@ def run(options: argparse.Namespace) -> None:
             organs=options.organs,
             protocol=options.protocol,
             output=options.output,
+            display_window=tuple(options.display_window or CT_WINDOW),
             progress=terminal,
         )
         if result.not_compared:

@@ -48,7 +48,7 @@ def _print(overrides: Sequence[str]) -> None:
     from medups.settings.listing import setting_lines
 
     terminal = Terminal()
-    for line in setting_lines(compose(overrides, terminal.log)):
+    for line in setting_lines(compose(overrides, terminal.log, complete=False)):
         terminal.log(line)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,7 +16,8 @@ from medups.data.volumes import Volume
 from medups.errors import InputError
 
 Restore = Callable[[NDArray[np.uint8]], Any]
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # SimpleITK's coordinates are left, back, up
+_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from coordinates toward left, back and head, as SimpleITK's
+_SMALLEST_VOXEL = 1e-9  # cubic millimeters
 
 
 def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> tuple[Volume, Restore]:
@@ -30,6 +32,15 @@ def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> 
     Raises:
         InputError: an unsupported type of image, an image that is not 3-D, or a spacing for an image with its own.
     """
+    volume, restore = _converted(image, orientation, spacing)
+    if volume.data.dtype.kind not in "biuf":
+        raise InputError(f"image: expected numbers, got values of type {volume.data.dtype}")
+    if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < _SMALLEST_VOXEL:
+        raise InputError(f"image: its affine does not place voxels in space: {volume.affine.tolist()}")
+    return volume, restore
+
+
+def _converted(image: Any, orientation: str, spacing: Sequence[float] | None) -> tuple[Volume, Restore]:
     for convert in (_from_nibabel, _from_simpleitk, _from_meta_tensor):
         converted = convert(image)
         if converted is not None:
@@ -37,7 +48,7 @@ def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> 
                 raise InputError(f"spacing: a {type(image).__name__} has its own spacing; omit the argument")
             return converted
     if isinstance(image, torch.Tensor):
-        volume = _from_array(image.detach().cpu().numpy(), orientation, spacing)
+        volume = _from_array(_as_numpy(image), orientation, spacing)
         return volume, lambda ids: torch.from_numpy(ids).to(image.device)
     if isinstance(image, np.ndarray):
         return _from_array(image, orientation, spacing), lambda ids: ids
@@ -46,10 +57,18 @@ def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> 
     )
 
 
+def _as_numpy(tensor: torch.Tensor) -> NDArray[Any]:
+    values = tensor.detach().cpu()
+    return (values.float() if values.dtype == torch.bfloat16 else values).numpy()
+
+
 def _from_array(data: NDArray[Any], orientation: str, spacing: Sequence[float] | None) -> Volume:
     _require_3d(data.shape)
-    mm = [1.0] * 3 if spacing is None else [float(value) for value in spacing]
-    if len(mm) != 3 or min(mm) <= 0:
+    try:
+        mm = [1.0] * 3 if spacing is None else [float(value) for value in spacing]
+    except (TypeError, ValueError):
+        mm = []
+    if len(mm) != 3 or not all(0 < value < math.inf for value in mm):
         raise InputError(f"spacing must be three numbers of millimeters above 0, got {spacing}")
     to_ras = orientations.ornt_transform(
         orientations.axcodes2ornt(("R", "A", "S")), orientations.axcodes2ornt(tuple(orientation))
@@ -62,15 +81,20 @@ def _from_array(data: NDArray[Any], orientation: str, spacing: Sequence[float] |
 def _from_nibabel(image: Any) -> tuple[Volume, Restore] | None:
     if not isinstance(image, SpatialImage):
         return None
-    _require_3d(image.shape)
+    shape = image.shape  # some converters write a fourth axis of size 1
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    _require_3d(shape)
+    if image.affine is None:
+        raise InputError("image: the nibabel image has no affine; give it one, or pass an array with its spacing")
     affine = np.asarray(image.affine, dtype=np.float64)
 
     def restore(ids: NDArray[np.uint8]) -> Any:
-        mask = type(image)(ids, image.affine, image.header)
+        mask = type(image)(ids.reshape(image.shape), image.affine, image.header)
         mask.set_data_dtype(np.uint8)
         return mask
 
-    return Volume(np.asanyarray(image.dataobj), affine, "image"), restore
+    return Volume(np.asanyarray(image.dataobj).reshape(shape), affine, "image"), restore
 
 
 def _from_simpleitk(image: Any) -> tuple[Volume, Restore] | None:
@@ -78,7 +102,7 @@ def _from_simpleitk(image: Any) -> tuple[Volume, Restore] | None:
         return None
     import SimpleITK as sitk
 
-    _require_3d(image.GetSize())
+    _require_3d(sitk.GetArrayViewFromImage(image).shape)  # several values per voxel are another axis here
     affine = np.eye(4)
     affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
     affine[:3, 3] = image.GetOrigin()
@@ -93,20 +117,23 @@ def _from_simpleitk(image: Any) -> tuple[Volume, Restore] | None:
 
 def _from_meta_tensor(image: Any) -> tuple[Volume, Restore] | None:
     from monai.data import MetaTensor
+    from monai.utils import SpaceKeys
 
     if not isinstance(image, MetaTensor):
         return None
     with_channel = image.ndim == 4 and image.shape[0] == 1
-    data = image.as_tensor()[0] if with_channel else image.as_tensor()
-    _require_3d(tuple(data.shape))
+    data = _as_numpy(image.as_tensor()[0] if with_channel else image.as_tensor())
+    _require_3d(data.shape)
     affine = np.asarray(image.affine.cpu(), dtype=np.float64)
+    if image.meta.get("space") == SpaceKeys.LPS:
+        affine = _TO_RAS @ affine
 
     def restore(ids: NDArray[np.uint8]) -> Any:
         mask = torch.from_numpy(ids).to(image.device)
         meta = {name: value for name, value in image.meta.items() if name != "affine"}
         return MetaTensor(mask[None] if with_channel else mask, affine=image.affine, meta=meta)
 
-    return Volume(data.cpu().numpy(), affine, "image"), restore
+    return Volume(data, affine, "image"), restore
 
 
 def _require_3d(shape: Sequence[int]) -> None:

@@ -13,12 +13,14 @@ from medups.bundle.model import Model
 from medups.data.volumes import Grid, Volume
 from medups.data.volumes.resize import resize_image, resized_shape
 from medups.errors import InputError
-from medups.inference.slices import Progress
+from medups.inference.slices import OnFraction
 
 _MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
 
 
-def segment(model: Model, scan: Volume, device: torch.device | str = "cpu", progress: Progress | None = None) -> Volume:
+def segment(
+    model: Model, scan: Volume, device: torch.device | str = "cpu", progress: OnFraction | None = None
+) -> Volume:
     """The mask (uint8 ids) of a scan, on the scan's grid."""
     grid, image, target_shape = _canonical(scan, model)
     ids = segment_canonical(model, resize_image(image, target_shape), device, shape=image.shape, progress=progress)
@@ -30,7 +32,7 @@ def segment_canonical(
     image: NDArray[np.generic],
     device: torch.device | str,
     shape: tuple[int, ...] | None = None,
-    progress: Progress | None = None,
+    progress: OnFraction | None = None,
 ) -> NDArray[np.uint8]:
     """Canonical intensities [S, P, L] at the model's spacing -> ids, resized to ``shape`` if given."""
     sample: Any = model.preprocessing({"image": torch.from_numpy(np.array(image, dtype=np.float32))[None]})

@@ -13,7 +13,7 @@ from medups.data.labels import MASK_DTYPE
 from medups.data.transforms import zoom_image, zoom_labels
 from medups.tasks.volume import decode_ids
 
-Progress = Callable[[float], None]
+OnFraction = Callable[[float], None]
 
 
 class SliceInferer:
@@ -34,7 +34,7 @@ class SliceInferer:
         network: Callable[[Tensor], Tensor],
         device: torch.device | str = "cpu",
         shape: tuple[int, ...] | None = None,
-        progress: Progress | None = None,
+        progress: OnFraction | None = None,
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape`` along H and W.
 

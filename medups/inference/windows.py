@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional as F
 
-from medups.inference.slices import Progress
+from medups.inference.slices import OnFraction
 from medups.tasks.volume import decode_ids
 
 
@@ -36,7 +36,7 @@ class WindowInferer:
         network: Callable[[Tensor], Tensor],
         device: torch.device | str = "cpu",
         shape: tuple[int, ...] | None = None,
-        progress: Progress | None = None,
+        progress: OnFraction | None = None,
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape``: logits are resized linearly.
 

@@ -1,8 +1,8 @@
 """Tensor functions for feature upsampling in 2-D and 3-D, for any size and dtype; torch is the only dependency.
 
 Each operator is a package of these files, some of them optional: ``function`` (checks, choice of backend),
-``reference`` (the formula in built-in torch operators), ``cpu`` or ``fused`` (the fast torch path), ``triton`` and
-``kernels`` (the GPU path).
+``reference`` (the formula in built-in torch operators), ``torch_path`` or ``fused`` (the fast torch path), ``triton``
+and ``kernels`` (the GPU path). ``taps`` is shared by reassembly and similarity.
 """
 
 from medups.ops.guided_filtering import guided_filter

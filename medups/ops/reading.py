@@ -15,33 +15,31 @@ class Reading(NamedTuple):
     Args:
         lower: pixels [n].
         upper, fraction: the next pixels [n] and their weight [n, 1, ...], for linear reading; None for nearest.
-        inside: [n, 1, ...], 0 for pixels outside the map and 1 otherwise; None if every pixel is inside.
+        outside: bool [n, 1, ...], pixels outside the map, which are 0; None if there are none.
     """
 
     lower: Tensor
     upper: Tensor | None = None
     fraction: Tensor | None = None
-    inside: Tensor | None = None
+    outside: Tensor | None = None
 
     def along(self, x: Tensor, axis: int) -> Tensor:
         """The values of ``x`` that are read along ``axis``."""
         values = x.index_select(axis, self.lower)
         if self.upper is not None and self.fraction is not None:
             values = torch.lerp(values, x.index_select(axis, self.upper), self.fraction)
-        return values if self.inside is None else values * self.inside
+        return values if self.outside is None else values.masked_fill(self.outside, 0)
 
 
 def nearest_reading(x: Tensor, axis: int, n_out: int, offset: int, border: str) -> Reading:
     """Pixel ``floor(p * n_in / n_out) + offset`` for each of ``n_out`` pixels ``p``."""
     n_in = x.shape[axis]
     index = torch.arange(n_out, device=x.device) * n_in // n_out + offset
-    inside = None
-    if border == "zeros" and offset:
-        inside = _per_pixel(((index >= 0) & (index < n_in)).to(x.dtype), x, axis)
+    outside = _per_pixel((index < 0) | (index >= n_in), x, axis) if border == "zeros" and offset else None
     if border == "reflect" and n_in > 1:
         folded = index.remainder(2 * n_in - 2)
         index = torch.minimum(folded, 2 * n_in - 2 - folded)
-    return Reading(index.clamp(0, n_in - 1), inside=inside)
+    return Reading(index.clamp(0, n_in - 1), outside=outside)
 
 
 def linear_reading(x: Tensor, axis: int, n_out: int, offset: int = 0, margin: int = 0, step: int = 1) -> Reading:

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
+from medups.data.volumes.volume import CT_WINDOW
 from medups.io.files import write_bytes
 
 _SLICES = 4
@@ -25,7 +26,7 @@ def overlay_png(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
-    window: tuple[float, float] = (-125, 275),
+    window: tuple[float, float] = CT_WINDOW,
 ) -> bytes:
     """A PNG file: one row per mask, the same slices in the columns, and one contour color per organ.
 
@@ -54,7 +55,7 @@ def overlay_array(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
-    window: tuple[float, float] = (-125, 275),
+    window: tuple[float, float] = CT_WINDOW,
 ) -> NDArray[np.uint8]:
     """The same picture as an array [H, W, 3]."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -70,7 +71,7 @@ def draw(
     organs: Mapping[int, str],
     spacing_mm: tuple[float, float, float],
     title: str,
-    window: tuple[float, float] = (-125, 275),
+    window: tuple[float, float] = CT_WINDOW,
 ) -> Figure:
     """The figure behind :func:`overlay_png`."""
     reference = list(masks.values())[-1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from html import escape
+from urllib.parse import quote
 
 from medups.evaluation import Evaluation
 from medups.report.tables import number, summary_rows
@@ -33,7 +34,8 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
     ]
     figures = "".join(
         f'<h3 id="{escape(case)}">Case {escape(case)}</h3>\n'
-        f'<img src="overlays/{escape(case)}.png" alt="prediction and label of case {escape(case)}" loading="lazy">\n'
+        f'<img src="overlays/{escape(quote(case))}.png" alt="prediction and label of case {escape(case)}" '
+        'loading="lazy">\n'
         for case in pictures
     )
     title = f"{summary['n_cases']} cases, protocol {summary['protocol']}"

@@ -26,14 +26,35 @@ def check(settings: Settings) -> None:
         raise InputError(f"display_window must be two increasing numbers, got {low_high}")
 
 
+def check_complete(settings: Settings) -> None:
+    """Raise InputError if a setting is missing without which the dataset cannot be opened."""
+    data = settings.data
+    required = {
+        "data.root": data.format == "list" or data.root,
+        "data.cases": data.format != "list" or data.cases,
+        "data.split.train": data.format != "list" or data.split.train,
+        "data.source_labels": data.format not in ("list", "folders", "synapse") or data.source_labels,
+    }
+    missing = [name for name, given in required.items() if not given]
+    if missing:
+        raise InputError(
+            f"missing settings for data.format={data.format}: {', '.join(missing)}; set each with key=value"
+        )
+
+
 def _check_network(network: NetworkSettings) -> None:
     spacing = network.spacing
     if spacing is not None and (len(spacing) != 3 or not all(0 < mm < math.inf for mm in spacing)):
         raise InputError(f"network.spacing must be three numbers of millimeters above 0, or null, got {spacing}")
     if network.sampling == "slices" and spacing:
         raise InputError("network.spacing is for networks on patches; slices keep their scan's spacing: set it to null")
-    if network.sampling == "patches" and not network.inferer.get("roi_size"):
-        raise InputError("network.inferer.roi_size is required for network.sampling=patches: it is the patch size")
+    size = network.inferer.get("roi_size")
+    is_box = isinstance(size, list) and len(size) == 3 and all(isinstance(n, int) and n > 0 for n in size)
+    if network.sampling == "patches" and not is_box:
+        raise InputError(
+            "network.inferer.roi_size must be three whole numbers above 0 for network.sampling=patches, because it is "
+            f"the patch size; got {size}"
+        )
 
 
 def _check_training(training: TrainingSettings) -> None:

@@ -22,19 +22,20 @@ from omegaconf.errors import OmegaConfBaseException
 from medups.data.labels import label_set
 from medups.errors import InputError
 from medups.io.shipped import configs_dir
-from medups.settings.checks import check
+from medups.settings.checks import check, check_complete
 from medups.settings.errors import explain
 from medups.settings.schema import Settings
 
 Log = Callable[[str], None]
 
 
-def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train") -> Settings:
+def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train", complete: bool = True) -> Settings:
     """The checked settings that ``overrides`` select.
 
     Args:
         overrides: Hydra overrides, such as ``network=unet_3d`` or ``training.batch_size=8``.
         log: receives the settings that a choice implies.
+        complete: require the settings without which no dataset can be opened, such as ``data.root``.
 
     Raises:
         InputError: an unknown, missing or invalid setting.
@@ -47,7 +48,11 @@ def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train
             with open_dict(config):
                 del config["hydra"]
             settings = _typed(config)
-    except (HydraException, OmegaConfBaseException) as error:
+            if complete:
+                check_complete(settings)
+    except InputError:
+        raise
+    except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group that is not a name
         raise explain(error) from error
     if log is not None:
         _log_implied(choices, overrides, log)
@@ -69,20 +74,21 @@ def multirun(
     @hydra.main(version_base="1.3", config_path=str(configs_dir()), config_name=name)
     def job(config: DictConfig) -> None:
         _register()
-        output = "a run"
+        output = f"run {HydraConfig.get().job.num}"
         try:
             try:
+                output = str(config.output)
                 settings = _typed(config)
+                check_complete(settings)
             except OmegaConfBaseException as error:
                 raise explain(error) from error
-            output = settings.output
             if log is not None:
                 _log_implied(dict(HydraConfig.get().runtime.choices), overrides, log)
             run(settings)
         except Exception as error:
             if os.getpid() != parent:
                 raise
-            failed[output] = error
+            failed[output if output not in failed else f"{output} (run {HydraConfig.get().job.num})"] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *_home_quoted(overrides)]
     os.environ.setdefault("HYDRA_FULL_ERROR", "1")  # otherwise Hydra prints its own errors and exits
@@ -104,7 +110,8 @@ def as_dict(settings: Settings) -> dict[str, Any]:
 
 def _home_quoted(overrides: Sequence[str]) -> list[str]:
     """Values that begin with ``~`` in quotes, without which hydra does not accept them."""
-    return [re.sub(r"(?<=[=,\[])~[^,\[\]{}'\"]*", r"'\g<0>'", override) for override in overrides]
+    path = r"~(?:\$\{[^{}]*\}|[^,\[\]{}'\"$])*"
+    return [re.sub(rf"([=,\[:]\s*)({path})", r"\1'\2'", override) for override in overrides]
 
 
 def _typed(config: DictConfig) -> Settings:

@@ -47,7 +47,7 @@ class NetworkSettings:
         None, "spacing that scans are resampled to, along slices, rows and columns; null: no resampling", unit="mm"
     )
     sampling: str = setting("slices", "kind of training sample", choices=("slices", "patches"))
-    patches_per_case: int = setting(4, "patches of each case in one epoch", low=1)
+    patches_per_case: int = setting(4, "patches per case in one epoch, on average", low=1)
     module: dict[str, Any] = setting(dict, "_target_ and arguments of the network")
     inferer: dict[str, Any] = setting(dict, "_target_ and arguments of the inferer; roi_size is also the patch size")
     sample_transforms: list[Any] = setting(list, "transforms between preprocessing and augmentation")

@@ -22,8 +22,8 @@ def make_fabric(accelerator: str, devices: int | str, num_nodes: int, precision:
     """A Fabric for the processes in the settings, or for those that torchrun or SLURM launched.
 
     Args:
-        accelerator: ``auto``, ``cpu``, ``cuda`` or ``mps``.
-        devices: processes on this machine.
+        accelerator: ``auto``, ``cpu``, ``gpu``, ``cuda`` or ``mps``.
+        devices, num_nodes: processes on each machine, and machines.
         precision: ``32-true``, ``16-mixed`` or ``bf16-mixed``.
 
     Raises:

@@ -52,6 +52,7 @@ def estimate_memory(
     network: nn.Module,
     optimizer: torch.optim.Optimizer,
     sample: Mapping[str, Tensor],
+    network_input: Tensor,
     batch_size: int,
     workers: int,
     dtype: torch.dtype | None = None,
@@ -61,6 +62,7 @@ def estimate_memory(
 
     Args:
         sample: a sample of the run, without a batch axis.
+        network_input: the part of it that the network sees.
         batch_size: samples per forward pass of one process.
         dtype: type used by autocast; None if it is off.
         copies: additional copies of the weights, such as a moving average.
@@ -70,7 +72,7 @@ def estimate_memory(
     batch = batch_size * sum(value.numel() * value.element_size() for value in sample.values())
     return MemoryEstimate(
         state=parameters * (2 + moments + copies),
-        activations=_activations(network, sample["image"], batch_size, dtype),
+        activations=_activations(network, network_input, batch_size, dtype),
         loader=max(1, workers) * (_WORKER * (workers > 0) + _AHEAD * batch),
     )
 

@@ -27,6 +27,6 @@ def parameter_groups(
     groups: dict[tuple[float, float], list[nn.Parameter]] = {}
     for parameter in network.parameters():
         factor = upsampler_rate if id(parameter) in in_upsamplers else 1.0
-        decay = weight_decay / factor if decay_all or parameter.ndim > 1 else 0.0
+        decay = weight_decay / factor if factor and (decay_all or parameter.ndim > 1) else 0.0
         groups.setdefault((rate * factor, decay), []).append(parameter)
     return [{"params": members, "lr": lr, "weight_decay": decay} for (lr, decay), members in groups.items()]

@@ -266,7 +266,7 @@ class Trainer:
 
 def step_seed(seed: int, step: int, rank: int) -> int:
     """The seed of a step's random numbers in one process, which depends on nothing before it."""
-    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0] >> 1)
+    return int(np.random.SeedSequence([seed, step, rank]).generate_state(1, np.uint64)[0]) >> 1
 
 
 def _unwrapped(network: nn.Module) -> nn.Module:

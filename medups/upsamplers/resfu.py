@@ -110,10 +110,15 @@ class ReSFU(Upsampler):
     ) -> None:
         super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
         assert guide_channels is not None  # checked by the base
-        if embed_channels % _NORM_GROUPS or embed_channels % groups:
+        if groups < 1 or embed_channels % _NORM_GROUPS or embed_channels % groups:
             raise ValueError(
                 f"ReSFU: embed_channels must be a multiple of {_NORM_GROUPS} and of groups={groups}, "
                 f"got {embed_channels}"
+            )
+        if radius < 0 or eps <= 0 or subsample < 1:
+            raise ValueError(
+                "ReSFU: radius must be 0 or more, eps above 0 and subsample 1 or more, "
+                f"got {radius}, {eps} and {subsample}"
             )
         if similarity not in ("paired_difference", "dot", "cosine"):
             raise ValueError(f"ReSFU: similarity must be 'paired_difference', 'dot' or 'cosine', got {similarity!r}")
@@ -149,15 +154,16 @@ class ReSFU(Upsampler):
         n_in, n_out = x.shape[2:], guide.shape[2:]
         query = self.query(self.query_norm(guide))
         key = self.key(self.key_norm(x))
-        step = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(n_out, n_in, strict=True))
+        # the ratio, rounded: taps are one pixel of the deep map apart
+        dilation = tuple(max(1, (2 * big + small) // (2 * small)) for big, small in zip(n_out, n_in, strict=True))
         if self.semantic_alignment:
             keys = resize_linear(key, n_out, step=self.subsample)
             aligned = guided_filter(query, keys, radius=self.radius, eps=self.eps, subsample=self.subsample)
-            logits = self.semantic(key, aligned, step)
+            logits = self.semantic(key, aligned, dilation)
             del keys, aligned  # frees memory
         else:
-            logits = self.semantic(key, query, step)
-        logits = logits + self.detail(gaussian_blur(query) if self.detail_alignment else query, query, step)
+            logits = self.semantic(key, query, dilation)
+        logits = logits + self.detail(gaussian_blur(query) if self.detail_alignment else query, query, dilation)
         if self.taps == "linear":
             inside: Tensor | None = _taps_inside(n_in, n_out, self.kernel_size, x.device)
         else:

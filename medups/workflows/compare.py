@@ -16,8 +16,10 @@ def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
     Raises:
         InputError: a missing summary.json, two folders with the same name, or different protocols, cases or organs.
     """
-    paths = [user_path(folder) for folder in folders]
-    summaries: dict[str, dict[str, Any]] = {path.name: read_json(path / "summary.json") for path in paths}
+    if not folders:
+        raise InputError("compare: no folders were given")
+    paths = [user_path(folder).resolve() for folder in folders]
+    summaries: dict[str, dict[str, Any]] = {path.name: _read(path / "summary.json") for path in paths}
     if len(summaries) != len(paths):
         raise InputError("compare: two folders have the same name, but rows are identified by name; rename one")
     first = next(iter(summaries.values()))
@@ -30,3 +32,10 @@ def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
             if value != reference:
                 raise InputError(f"{name}: the {key} differs ({value} vs. {reference}); evaluate both the same way")
     return summaries
+
+
+def _read(path: Path) -> dict[str, Any]:
+    summary = read_json(path)
+    if not isinstance(summary, dict) or not {"protocol", "organs", "mean"} <= set(summary):
+        raise InputError(f"{path}: expected the summary of an evaluation, found other content")
+    return summary

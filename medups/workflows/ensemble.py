@@ -8,6 +8,7 @@ from pathlib import Path
 from medups.bundle.model import load_bundle, make_model, write_bundle
 from medups.errors import InputError
 from medups.io.files import require_writable, user_path
+from medups.tasks import VolumeTask
 
 
 def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
@@ -48,6 +49,7 @@ def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
         "network_def": {"_target_": "medups.networks.Ensemble", "members": members},
         "medups": {**first["medups"], "split": split},
     }
+    definition["medups"]["data_format"] = VolumeTask(models[0].labels).data_format(definition)
     weights = {
         f"members.{number}.{name}": value
         for number, model in enumerate(models)

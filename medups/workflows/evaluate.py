@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from medups.data.volumes.volume import CT_WINDOW
+from medups.errors import InputError
 from medups.evaluation import CaseResult, Evaluation, find_pairs, label_set_reader, shared_organs
 from medups.evaluation import evaluate as score_pairs
 from medups.io.files import require_writable, user_path, write_text
@@ -42,6 +44,7 @@ def evaluate(
     organs: str | None = None,
     protocol: Protocol = "physical",
     output: str | Path | None = None,
+    display_window: tuple[float, float] = CT_WINDOW,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Score predicted masks against labels.
@@ -54,10 +57,14 @@ def evaluate(
         protocol: ``physical`` or ``synapse``; see :func:`medups.metrics.evaluate_case`.
         output: folder for report.html, summary.json, cases.csv and overlays; None writes nothing.
 
+        display_window: intensities that pictures show as black and as white; the default suits CT.
+
     Raises:
         InputError: files, label sets or organs that do not match, before anything is written.
     """
     progress = progress or SilentProgress()
+    if not display_window[0] < display_window[1]:
+        raise InputError(f"display_window must be two increasing numbers, got {display_window}")
     pairs, unused = find_pairs(user_path(pred), user_path(label), user_path(image) if image else None)
     read_pred = label_set_reader(pred_labels, "--pred-labels")
     read_label = label_set_reader(label_labels, "--label-labels")
@@ -77,7 +84,7 @@ def evaluate(
             masks = {"prediction": result.pred, "label": result.label}
             ids = dict(enumerate(names, start=1))
             title = f"case {result.name}"
-            pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title)
+            pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title, display_window)
         update(finished / len(pairs))
 
     evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case)

@@ -15,7 +15,7 @@ from medups.data.volumes.masks import write_mask
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
 from medups.inference.segment import require_usable, segment
-from medups.inference.slices import Progress as Share
+from medups.inference.slices import OnFraction
 from medups.io.files import require_writable, user_path
 from medups.progress import Progress, SilentProgress
 
@@ -124,7 +124,9 @@ def check_jobs(model: Model, jobs: Iterable[Job]) -> None:
         raise InputError("; ".join(problems))
 
 
-def predict_scan(model: Model, job: Job, device: torch.device | str = "cpu", progress: Share | None = None) -> None:
+def predict_scan(
+    model: Model, job: Job, device: torch.device | str = "cpu", progress: OnFraction | None = None
+) -> None:
     """Segment one scan: the mask (uint8) with the scan's grid and affine, and its organ names beside it."""
     mask = segment(model, read_scan(job.scan), device, progress)
     write_mask(job.mask, mask.data, mask.affine, model.labels)

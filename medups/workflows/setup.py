@@ -15,7 +15,7 @@ from medups.bundle.model import Model, define, make_model
 from medups.data.cache import CachedCase, read_cases
 from medups.data.cases import Case
 from medups.data.dataset import Dataset
-from medups.data.labels import LabelSet, label_set
+from medups.data.labels import label_set
 from medups.data.sampling import SampleSource
 from medups.errors import InputError
 from medups.instantiate import instantiate
@@ -62,7 +62,8 @@ def set_up_run(settings: Settings, dataset: Dataset, progress: Progress) -> Run:
     for note in dataset.notes:
         progress.log(note)
     torch.manual_seed(settings.seed)
-    model = make_model(_definition(settings, target, dataset), "config")
+    task = VolumeTask(target)
+    model = make_model(_definition(settings, task, dataset), "config")
     weights = _start_from(model.network, settings.weights)
     if network.sampling == "slices":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
@@ -76,7 +77,6 @@ def set_up_run(settings: Settings, dataset: Dataset, progress: Progress) -> Run:
 
     train, val = read("train", dataset.train), read("val", dataset.val)
     source = source_of(settings, transforms, train, progress)
-    task = VolumeTask(target)
     return Run(settings, task, model, source, transforms.per_sample, loss, optimizer, train, val, weights)
 
 
@@ -127,13 +127,13 @@ def plan_of(training: TrainingSettings, samples_per_epoch: int) -> Plan:
     )
 
 
-def _definition(settings: Settings, target: LabelSet, dataset: Dataset) -> dict[str, Any]:
-    network, task = settings.network, VolumeTask(target)
+def _definition(settings: Settings, task: VolumeTask, dataset: Dataset) -> dict[str, Any]:
+    network = settings.network
     definition = define(
         network_spec(network.module, settings.upsampler),
         settings.preprocessing,
         network.inferer,
-        target,
+        task.labels,
         network.spacing,
         dataset.names,
         task=task.name,

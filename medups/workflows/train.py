@@ -28,6 +28,7 @@ from medups.report.overlay import overlay_array
 from medups.report.run_log import RunLog, open_run_log
 from medups.settings.compose import as_dict
 from medups.settings.schema import Settings
+from medups.tasks.task import Batch
 from medups.training.distributed import launch, make_fabric, samples_per_process
 from medups.training.memory import estimate_memory
 from medups.training.objective import objective
@@ -124,13 +125,21 @@ def _fit(
     hooks = _hooks(fabric, run, log, progress.steps(plan.steps, done))
     trainer = _trainer(fabric, run, plan, identity, hooks, output_folder(run.settings))
     if fabric.is_global_zero:
-        share = samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
-        dtype = _HALF_DTYPES.get(run.settings.training.precision)
-        copies = int(plan.ema_decay is not None)
-        sample = trainer.stream[0]
-        estimate = estimate_memory(network, run.optimizer, sample, share, plan.workers, dtype, copies)
-        log.log(estimate.describe(fabric.device))
+        log.log(_memory(fabric, run, plan, trainer.stream[0]))
     return trainer.run()
+
+
+def _memory(fabric: Fabric, run: Run, plan: Plan, sample: Batch) -> str:
+    """The estimated memory, in words."""
+    share = samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
+    dtype = _HALF_DTYPES.get(run.settings.training.precision)
+    copies = int(plan.ema_decay is not None)
+    image = run.task.network_input(sample)
+    try:
+        need = estimate_memory(run.model.network, run.optimizer, sample, image, share, plan.workers, dtype, copies)
+    except Exception as error:  # a network whose shapes depend on values, or an operator that cannot compute shapes
+        return f"memory: no estimate for this network ({type(error).__name__})"
+    return need.describe(fabric.device)
 
 
 def _trainer(fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], hooks: Hooks, folder: Path) -> Trainer:
@@ -198,7 +207,7 @@ def _log_picture(run: Run, log: RunLog, case: CachedCase, pred: Any, label: Any,
 
 
 def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
-    """The values that must not change when a run is resumed: all except paths and devices."""
+    """The values that determine the weights. Paths, devices, workers, test cases and display may change."""
     values = as_dict(settings)
     identity = {key: values[key] for key in ("name", "network", "upsampler", "preprocessing", "seed")}
     identity["training"] = {key: value for key, value in values["training"].items() if key not in _MAY_CHANGE}

@@ -57,6 +57,29 @@ def test_training_returns_its_bundle_and_score(trained):
     assert 0 <= trained.score <= 1
 
 
+def test_a_nibabel_image_with_a_fourth_axis_of_one(model, scan, expected):
+    """Some converters write it; the command reads such files too."""
+    image = nib.Nifti1Image(np.asanyarray(scan.dataobj)[..., None], scan.affine)
+    mask = model.predict(image).mask
+    assert mask.shape == image.shape
+    np.testing.assert_array_equal(ids(mask)[..., 0], ids(expected))
+
+
+def test_a_meta_tensor_of_itk_coordinates(model, scan, expected):
+    """Its affine leads toward left and back, so the same affine matrix would mirror the patient."""
+    to_lps = np.diag([-1.0, -1.0, 1.0, 1.0])
+    data = torch.from_numpy(scan.get_fdata(dtype=np.float32))
+    image = MetaTensor(data, affine=torch.from_numpy(to_lps @ scan.affine), meta={"space": "LPS"})
+    np.testing.assert_array_equal(model.predict(image).mask.as_tensor().numpy(), ids(expected))
+
+
+def test_a_bfloat16_tensor(model, scan, expected):
+    grid = Grid(scan.shape, scan.affine)
+    values = grid.to_canonical(scan.get_fdata(dtype=np.float32))
+    rounded = torch.from_numpy(np.ascontiguousarray(values)).to(torch.bfloat16)
+    assert torch.equal(model.predict(rounded).mask, model.predict(rounded.float()).mask)
+
+
 def test_a_nibabel_image(model, scan, expected):
     prediction = model.predict(scan)
     assert prediction.mask.get_data_dtype() == np.uint8
@@ -120,6 +143,12 @@ def test_several_threads_at_once(model, phantoms):
         ("scan.nii.gz", None, "expected an array, tensor, nibabel, SimpleITK or MetaTensor image, got str"),
         (np.zeros((4, 4)), None, r"expected a 3-D volume, got shape \(4, 4\)"),
         (np.full((4, 4, 4), np.nan), None, "64 voxels are not finite"),
+        (np.zeros((4, 4, 4), complex), None, "expected numbers, got values of type complex128"),
+        (nib.Nifti1Image(np.zeros((4, 4, 4)), None), None, "no affine"),
+        (MetaTensor(torch.rand(4, 4, 4), affine=torch.zeros(4, 4)), None, "does not place voxels in space"),
+        (sitk.Image([4, 4, 4], sitk.sitkVectorFloat32, 3), None, "expected a 3-D volume"),
+        (np.random.default_rng(0).random((4, 4, 4)), (1, 1, float("nan")), "three numbers of millimeters"),
+        (np.random.default_rng(0).random((4, 4, 4)), 1.0, "three numbers of millimeters"),
         (np.random.default_rng(0).random((4, 4, 4)), (1, 1), "three numbers of millimeters"),
         (np.random.default_rng(0).random((4, 4, 4)), (1, 1, 0), "three numbers of millimeters"),
         (nib.Nifti1Image(np.random.default_rng(0).random((4, 4, 4)), np.eye(4)), (1, 1, 1), "has its own spacing"),

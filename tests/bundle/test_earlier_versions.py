@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import torch
@@ -9,6 +11,7 @@ from monai.bundle import ConfigParser
 
 import medups.bundle
 from medups.bundle import load_bundle
+from medups.workflows.ensemble import ensemble
 from medups.workflows.predict import Predictor
 
 BUNDLE = Path(__file__).with_name("bundle_0_1")
@@ -31,6 +34,16 @@ def test_it_loads_and_segments_as_before():
     assert counts(model.network) == ORGANS_OF_A_RAMP
     assert model.labels.organs[2] == "gallbladder"
     assert (model.modality, model.display_window) == ("CT", (-125, 275))
+
+
+def test_an_ensemble_of_them_describes_its_data(tmp_path):
+    shutil.copytree(BUNDLE, tmp_path / "copy")
+    ensemble([BUNDLE, tmp_path / "copy"], tmp_path / "both")
+    metadata = [
+        json.loads((folder / "configs" / "metadata.json").read_text()) for folder in (BUNDLE, tmp_path / "both")
+    ]
+    single, both = (content["network_data_format"] for content in metadata)
+    assert both["outputs"]["pred"]["channel_def"] == single["outputs"]["pred"]["channel_def"]
 
 
 def test_the_targets_it_names_can_be_imported():

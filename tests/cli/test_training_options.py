@@ -103,6 +103,16 @@ def test_a_sweep_with_an_unknown_setting(recipe, tmp_path, monkeypatch, capsys):
     assert "unknown setting" in capsys.readouterr().err
 
 
+def test_a_sweep_counts_every_failed_run(recipe, tmp_path, monkeypatch, capsys):
+    """Runs that fail in their settings have one output folder and are still reported one by one."""
+    monkeypatch.chdir(tmp_path)
+    assert medups("train", "-m", *recipe, "training.batch_size=0,-1") == 2
+    error = capsys.readouterr().err
+    assert "2 runs of the sweep failed" in error
+    assert "got 0" in error
+    assert "got -1" in error
+
+
 def test_profile(recipe, tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("medups.workflows.profile.time", SimpleNamespace(perf_counter=itertools.count().__next__))
     assert medups("train", "--profile", *recipe, f"output={tmp_path / 'run'}") == 0

@@ -61,13 +61,10 @@ def test_a_replaced_file_invalidates_its_entry(phantoms, tmp_path):
     assert not np.array_equal(first.image[:], second.image[:])
 
 
-def test_an_entry_is_readable_by_other_users(tmp_path):
+def test_an_entry_is_readable_by_other_users(tmp_path, monkeypatch):
     """The entry gets the user's default permissions; temporary folders are private."""
-    before = os.umask(0o022)
-    try:
-        entries.open_entry(tmp_path / "cache" / "entry", lambda staging: {"made": True})
-    finally:
-        os.umask(before)
+    monkeypatch.setattr(entries, "UMASK", 0o022)
+    entries.open_entry(tmp_path / "cache" / "entry", lambda staging: {"made": True})
     assert stat.S_IMODE((tmp_path / "cache" / "entry").stat().st_mode) == 0o755
 
 

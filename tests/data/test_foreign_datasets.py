@@ -103,6 +103,14 @@ def test_cases_of_one_file_name_are_named_by_their_folders(one_name):
     assert folders == {"00000": "case_00000", "00001": "case_00001", "00002": "case_00002"}
 
 
+def test_two_listed_cases_of_one_name_are_refused(one_name):
+    case = "{name: a, image: %s/case_00000/imaging.nii.gz, label: %s/case_00000/segmentation.nii.gz}"
+    both = ",".join(case % (one_name, one_name) for _ in range(2))
+    settings = compose(["data=list", f"data.cases=[{both}]", "data.source_labels=btcv13", "data.split.train=[a]"])
+    with pytest.raises(InputError, match="two cases are named a"):
+        open_dataset(settings.data)
+
+
 def test_the_same_entry_twice_is_refused(one_name):
     content = json.loads((one_name / "dataset.json").read_text())
     rewrite(one_name, training=[*content["training"], content["training"][0]])

@@ -206,6 +206,13 @@ def test_transunet_files_match_the_raw_scans(preprocessed, tmp_path):
         np.testing.assert_array_equal(result.label, raw.label)
 
 
+def test_hidden_files_beside_transunets_are_skipped(preprocessed):
+    (preprocessed / "train_npz" / "._case0005_slice000.npz").write_bytes(b"AppleDouble")
+    (preprocessed / "test_vol_h5" / "._case0001.npy.h5").write_bytes(b"AppleDouble")
+    dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
+    assert dataset.names == {"train": ["0005"], "val": [], "test": ["0001"]}
+
+
 def test_transunet_files_have_no_spacing(preprocessed, tmp_path):
     dataset = open_dataset(settings_of("transunet", preprocessed, "data.split.val=[]"))
     with pytest.raises(InputError, match="stores no spacing in millimeters"):

@@ -56,4 +56,4 @@ def test_page():
     ]
     assert case_rows == [["case", "left kidney", "liver"], ["a<b>&1", "0.500", "missed"], ["2", "0.500", "absent"]]
     assert [style for style in reader.styles if style] == [f"background: hsl({hue} 60% 88%)" for hue in (60, 0, 60)]
-    assert reader.pictures == ["overlays/a<b>&1.png", "overlays/2.png"]
+    assert reader.pictures == ["overlays/a%3Cb%3E%261.png", "overlays/2.png"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from medups.data.dataset import open_dataset
 from medups.data.formats import FORMATS
 from medups.errors import InputError
 from medups.settings.compose import compose
@@ -46,6 +45,7 @@ def test_numbers_and_texts_have_the_type_of_their_setting():
         ("training.ema_decay=2", "training.ema_decay must be a number, 0 to 1, or null, got 2.0"),
         ("training.clip_norm=.nan", "training.clip_norm must be a number, 0 or more, or null, got '.nan'"),
         ("training.schedule=step", "training.schedule must be one of poly, cosine, got 'step'"),
+        ("network.inferer.roi_size=[96,96]", "network.inferer.roi_size must be three whole numbers above 0"),
         ("network.spacing=[1,1]", "network.spacing must be three numbers of millimeters above 0, or null"),
         ("display_window=[5,5]", "display_window must be two increasing numbers"),
         ("training.optimizer.lr=fast", "training.optimizer.lr must be a number, 0 or more, got 'fast'"),
@@ -59,19 +59,42 @@ def test_numbers_and_texts_have_the_type_of_their_setting():
 )
 def test_an_invalid_setting(override, message):
     with pytest.raises(InputError) as raised:
-        settings_of("network=unet_3d", override) if "spacing" in override else settings_of(override)
+        settings_of("network=unet_3d", override) if "network." in override else settings_of(override)
     assert message in str(raised.value)
     assert "resolving" not in str(raised.value)
 
 
-def test_a_missing_root_is_named():
-    with pytest.raises(InputError, match=r"data\.root"):
-        open_dataset(compose([]).data)
-
-
-@pytest.mark.parametrize("override", ["data.root=~/x", "data.root='~/x'", "data.root=~"])
+@pytest.mark.parametrize("override", ["data.root=~/x", "data.root='~/x'", "data.root=~", "data.root=~/a b/c.json"])
 def test_a_home_folder_needs_no_quotes(override):
     assert compose([override]).data.root == override.partition("=")[2].strip("'")
+
+
+def test_a_home_folder_inside_other_values():
+    """With an interpolation, and in the entries of a list of cases."""
+    assert settings_of("output=~/runs/${network.name}-${seed}").output == "~/runs/transunet-0"
+    cases = "data.cases=[{name: a, image: ~/a.nii.gz, label: ~/b.nii.gz}]"
+    chosen = ["data=list", cases, "data.source_labels=btcv13", "data.split.train=[a]"]
+    assert compose(chosen).data.cases == [{"name": "a", "image": "~/a.nii.gz", "label": "~/b.nii.gz"}]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "names"),
+    [
+        ([], "data.root"),
+        (["data=folders"], "data.root, data.source_labels"),
+        (["data=list"], "data.cases, data.split.train, data.source_labels"),
+    ],
+)
+def test_missing_settings_are_named_before_anything_is_opened(overrides, names):
+    with pytest.raises(InputError, match=rf"missing settings .*: {names}; set each"):
+        compose(overrides)
+    assert compose(overrides, complete=False).seed == 0
+
+
+@pytest.mark.parametrize("override", ["training=5", "data=null"])
+def test_a_group_needs_a_name(override):
+    with pytest.raises(InputError, match="invalid setting"):
+        settings_of(override)
 
 
 def test_what_a_network_implies_is_reported():

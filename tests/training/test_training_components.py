@@ -61,14 +61,16 @@ def test_footprint_by_hand():
     before = {name: value.clone() for name, value in network.state_dict().items()}
     optimizer = torch.optim.AdamW(network.parameters())
     sample = {"image": torch.zeros(1, 16, 16), "label": torch.zeros(1, 16, 16, dtype=torch.int64)}
-    need = estimate_memory(network, optimizer, sample, 2, workers=3)
+    need = estimate_memory(network, optimizer, sample, sample["image"], 2, workers=3)
     floats = 2 * 256 * (1 + 4 + 4) + 2 * 4  # the image, the results of ReLU and norm, the norm's mean and deviation
     assert need.activations == 4 * floats
     assert need.state == 4 * 4 * sum(p.numel() for p in network.parameters())
     assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
     assert "needs about" in need.describe(torch.device("cpu"))
     parameters = sum(p.numel() for p in network.parameters())
-    assert estimate_memory(network, optimizer, sample, 2, workers=3, copies=1).state == 4 * 5 * parameters
+    assert (
+        estimate_memory(network, optimizer, sample, sample["image"], 2, workers=3, copies=1).state == 4 * 5 * parameters
+    )
 
 
 def test_rate_is_poly():

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.errors import InputError
-from medups.io.files import remove_abandoned, umask
+from medups.io.files import UMASK, remove_abandoned
 
 _TABLE = "about.json"
 _BLOCK = (1, 128, 128)  # unit of decompression; little is wasted for a slice or a patch
@@ -83,7 +83,7 @@ def open_entry(entry: Path, make: Callable[[Path], Mapping[str, Any]]) -> dict[s
             facts = dict(make(staging))
             checksums = {path.name: _checksum(path) for path in sorted(staging.iterdir())}
             (staging / _TABLE).write_text(json.dumps({**facts, "checksums": checksums}))
-            staging.chmod(0o777 & ~umask())  # mkdtemp makes private folders; other users may read the cache
+            staging.chmod(0o777 & ~UMASK)  # mkdtemp makes private folders; other users may read the cache
             _move(staging, entry)
         finally:
             shutil.rmtree(staging, ignore_errors=True)

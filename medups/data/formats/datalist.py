@@ -12,7 +12,7 @@ from medups.data.cases import Case, DataSpec, Listing, case_key
 from medups.data.formats.root import root_of
 from medups.data.labels import LabelSet
 from medups.errors import InputError
-from medups.io.files import read_json
+from medups.io.files import read_json, user_path
 
 _PARTS = {"training": "train", "validation": "val", "test": "test"}
 # keys that are used or only descriptive
@@ -79,6 +79,6 @@ def _entry(value: object, part: str, source: Path) -> _Entry:
     fold = files.get("fold")
     if fold is not None and (not isinstance(fold, int) or fold < 0):
         raise InputError(f"{source}: expected fold to be a whole number, 0 or more, found {fold!r}")
-    label = source.parent / str(files["label"]) if files.get("label") else None
+    label = source.parent / user_path(str(files["label"])) if files.get("label") else None
     unused = tuple(str(key) for key in files if key not in _KNOWN_ENTRY_KEYS)
-    return _Entry(part, source.parent / str(files["image"]), label, fold, unused)
+    return _Entry(part, source.parent / user_path(str(files["image"])), label, fold, unused)

@@ -18,6 +18,8 @@ def listed(data: DataSpec) -> Listing:
                 f"data.cases: each case needs name, image and label; {dict(entry)} lacks {sorted(missing)}"
             )
         case = Case(str(entry["name"]), user_path(str(entry["image"])), user_path(str(entry["label"])))
+        if case.name in cases:
+            raise InputError(f"data.cases: two cases are named {case.name}; give them different names")
         problems += case.missing_files(f"data.cases: {case.name}")
         cases[case.name] = case
     return Listing(cases, problems=problems)

@@ -20,8 +20,9 @@ def transunet(data: DataSpec) -> Listing:
     their entries must exist.
     """
     root = root_of(data)
-    slices = {path.stem for path in (root / "train_npz").glob("*.npz")}
-    volumes = {path.name.removesuffix(".npy.h5"): path for path in (root / "test_vol_h5").glob("*.npy.h5")}
+    # names that begin with a dot are macOS's
+    slices = {path.stem for path in (root / "train_npz").glob("[!.]*.npz")}
+    volumes = {path.name.removesuffix(".npy.h5"): path for path in (root / "test_vol_h5").glob("[!.]*.npy.h5")}
     if not slices and not volumes:
         raise InputError(f"{root}: expected slices in train_npz or volumes in test_vol_h5, found neither")
     problems = [

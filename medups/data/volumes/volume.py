@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 
 from medups.errors import InputError
 
+CT_WINDOW = (-125.0, 275.0)
+"""Hounsfield units that pictures of the abdomen show as black and as white."""
+
 
 @dataclass(frozen=True)
 class Volume:
