@@ -72,15 +72,15 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     dataset = open_dataset(settings.data)
     identity = _identity(settings, dataset)
     done, finished = progress_of(folder / "checkpoints", identity)
-    fabric = make_fabric(*_devices(settings))
-    run = set_up_run(settings, dataset, progress)
-    plan = plan_of(settings.training, len(run.source))
     bundle = folder / "bundle"
     if finished and (bundle / "models" / "model.pt").is_file():
         load_bundle(bundle)
         progress.log(f"{folder}: this run finished after {done} steps; choose another output to train again")
         state, _ = first_intact(folder / "checkpoints", BEST, LAST, PREVIOUS)
         return _result(bundle, state or {})
+    fabric = make_fabric(*_devices(settings))
+    run = set_up_run(settings, dataset, progress)
+    plan = plan_of(settings.training, len(run.source))
     launch(fabric)
     samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
     with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
