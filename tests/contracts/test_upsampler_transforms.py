@@ -46,6 +46,8 @@ def test_vmap(method, dims):
 def test_gradients_per_sample(method):
     """vmap over grad, as differential privacy uses it, equals one backward pass per sample."""
     up = method.make(2).double()
+    if not list(up.parameters()):
+        pytest.skip("no parameters")
     x, guide = inputs(2, (2, 3), dtype=torch.float64)
     parameters = dict(up.named_parameters())
 
