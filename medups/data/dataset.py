@@ -44,8 +44,8 @@ class Dataset:
 def open_dataset(data: DataSpec, problems: list[str] | None = None) -> Dataset:
     """Open a dataset and split its cases as configured.
 
-    A part of ``data.split`` that is None follows the dataset's own files; if those define none, ``train`` is every
-    labeled case that is in no other part. Validation cases may be listed under ``train`` too; they are not trained
+    If a part of ``data.split`` is None, the dataset's own files define it. If they do not, ``train`` is every labeled
+    case that is in no other part. Validation cases may be listed under ``train`` too; they are not trained
     on. With ``data.fold``, that fold of both parts is used for validation: a fold that the dataset defines, or one of
     five.
 

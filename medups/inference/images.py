@@ -13,11 +13,11 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from medups.data.volumes import Volume
+from medups.data.volumes.volume import places_voxels, without_trailing_ones
 from medups.errors import InputError
 
 Restore = Callable[[NDArray[np.uint8]], Any]
 _TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from coordinates toward left, back and head, as SimpleITK's
-_SMALLEST_VOXEL = 1e-9  # cubic millimeters
 
 
 def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> tuple[Volume, Restore]:
@@ -35,7 +35,7 @@ def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> 
     volume, restore = _converted(image, orientation, spacing)
     if volume.data.dtype.kind not in "biuf":
         raise InputError(f"image: expected numbers, got values of type {volume.data.dtype}")
-    if not np.isfinite(volume.affine).all() or abs(np.linalg.det(volume.affine[:3, :3])) < _SMALLEST_VOXEL:
+    if not places_voxels(volume.affine):
         raise InputError(f"image: its affine does not place voxels in space: {volume.affine.tolist()}")
     return volume, restore
 
@@ -81,9 +81,7 @@ def _from_array(data: NDArray[Any], orientation: str, spacing: Sequence[float] |
 def _from_nibabel(image: Any) -> tuple[Volume, Restore] | None:
     if not isinstance(image, SpatialImage):
         return None
-    shape = image.shape  # some converters write a fourth axis of size 1
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = without_trailing_ones(image.shape)
     _require_3d(shape)
     if image.affine is None:
         raise InputError("image: the nibabel image has no affine; give it one, or pass an array with its spacing")

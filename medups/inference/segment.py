@@ -22,8 +22,9 @@ def segment(
     model: Model, scan: Volume, device: torch.device | str = "cpu", progress: OnFraction | None = None
 ) -> Volume:
     """The mask (uint8 ids) of a scan, on the scan's grid."""
-    grid, image, target_shape = _canonical(scan, model)
-    ids = segment_canonical(model, resize_image(image, target_shape), device, shape=image.shape, progress=progress)
+    grid, target_shape = _grids(scan, model)
+    image = resize_image(grid.to_canonical(scan.data), target_shape)
+    ids = segment_canonical(model, image, device, shape=grid.canonical_shape, progress=progress)
     return Volume(grid.to_file(ids), scan.affine, scan.source)
 
 
@@ -45,17 +46,17 @@ def require_usable(model: Model, scan: Volume) -> None:
     if not model.spacing:
         return
     scan.require_spacing("this model")
-    grid, image, shape = _canonical(scan, model)
-    if math.prod(shape) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(shape, image.shape, strict=True)):
+    grid, shape = _grids(scan, model)
+    current_shape = grid.canonical_shape
+    if math.prod(shape) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(shape, current_shape, strict=True)):
         current, target = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing))
         raise InputError(
-            f"{scan.source}: {image.shape} voxels at {current} mm would become {shape} at the model's {target} mm; "
+            f"{scan.source}: {current_shape} voxels at {current} mm would become {shape} at the model's {target} mm; "
             "check the spacing in its header"
         )
 
 
-def _canonical(scan: Volume, model: Model) -> tuple[Grid, NDArray[np.generic], tuple[int, ...]]:
-    """The scan's grid, its data in the model's orientation, and its shape at the model's spacing."""
+def _grids(scan: Volume, model: Model) -> tuple[Grid, tuple[int, ...]]:
+    """The scan's grid in the model's orientation, and its shape at the model's spacing."""
     grid = Grid(scan.data.shape, scan.affine, model.orientation)
-    image = grid.to_canonical(scan.data)
-    return grid, image, resized_shape(image.shape, grid.spacing, model.spacing)
+    return grid, resized_shape(grid.canonical_shape, grid.spacing, model.spacing)

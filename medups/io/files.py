@@ -37,7 +37,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
             os.fsync(file.fileno())
         os.chmod(name, 0o666 & ~UMASK)
         os.replace(name, path)
-    except BaseException:
+    except BaseException:  # interruptions too: the partial file is removed and the error is raised again
         Path(name).unlink(missing_ok=True)
         raise
 

@@ -47,9 +47,7 @@ def compose(overrides: Sequence[str], log: Log | None = None, name: str = "train
             choices = dict(config.hydra.runtime.choices)
             with open_dict(config):
                 del config["hydra"]
-            settings = _typed(config)
-            if complete:
-                check_complete(settings)
+            settings = _typed(config, complete)
     except InputError:
         raise
     except (HydraException, OmegaConfBaseException, ValueError) as error:  # ValueError: a group that is not a name
@@ -79,7 +77,6 @@ def multirun(
             try:
                 output = str(config.output)
                 settings = _typed(config)
-                check_complete(settings)
             except OmegaConfBaseException as error:
                 raise explain(error) from error
             if log is not None:
@@ -114,7 +111,7 @@ def _home_quoted(overrides: Sequence[str]) -> list[str]:
     return [re.sub(rf"([=,\[:]\s*)({path})", r"\1'\2'", override) for override in overrides]
 
 
-def _typed(config: DictConfig) -> Settings:
+def _typed(config: DictConfig, complete: bool = True) -> Settings:
     missing = sorted(OmegaConf.missing_keys(config))
     if missing:
         raise InputError(f"missing settings: {', '.join(missing)}; set each with key=value")
@@ -122,6 +119,8 @@ def _typed(config: DictConfig) -> Settings:
     settings = OmegaConf.to_object(config)
     assert isinstance(settings, Settings)
     check(settings)
+    if complete:
+        check_complete(settings)
     return settings
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from medups.data.volumes.volume import CT_WINDOW
 from medups.settings.fields import setting
 
 _FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list")
@@ -122,6 +123,6 @@ class Settings:
     label_set: str = setting("synapse8", "organs to learn: a shipped label set or a file")
     modality: str = setting("CT", "kind of scans, stored in the bundle")
     display_window: list[float] = setting(
-        lambda: [-125.0, 275.0], "intensities that pictures show as black and as white", unit="HU for CT"
+        lambda: list(CT_WINDOW), "intensities that pictures show as black and as white", unit="HU for CT"
     )
     preprocessing: list[Any] = setting(list, "voxel-wise intensity transforms, in training and prediction")

@@ -60,11 +60,11 @@ def predict(
     names = _names(bundle, cases, str(model))
     jobs = list_jobs(user_path(source), user_path(output), names)
     existing = [job for job in jobs if skip_existing and job.mask.exists()]
-    todo = [job for job in jobs if job not in existing]
+    pending = [job for job in jobs if job not in existing]
     if existing:
         progress.log(f"kept {len(existing)} existing mask{'s' if len(existing) > 1 else ''}")
-    check_jobs(bundle, progress.track(todo, "checking scans", len(todo)))
-    for job in progress.track(todo, "scans", len(todo)):
+    check_jobs(bundle, progress.track(pending, "checking scans", len(pending)))
+    for job in progress.track(pending, "scans", len(pending)):
         predict_scan(bundle, job, chosen, progress.share(job.scan.name))
         progress.log(str(job.mask))
     return [job.mask for job in jobs]

@@ -11,8 +11,8 @@ import numpy as np
 
 from medups.data.labels import label_set
 from medups.data.volumes.masks import labels_file
-from medups.data.volumes.nifti import write_nifti
 from tests.cli.commands import medups
+from tests.scans import write_nifti
 
 
 def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from medups.data.volumes.masks import labels_file
-from medups.data.volumes.nifti import write_nifti
 from tests.cli.commands import medups
+from tests.scans import write_nifti
 
 
 def test_predict_accepts_a_split_and_a_single_file(run, phantoms, tmp_path, capsys):

@@ -14,7 +14,7 @@ from matplotlib.image import imread
 
 from medups.cli.main import main
 from medups.data.labels import label_set
-from medups.data.volumes.nifti import write_nifti
+from tests.scans import write_nifti
 
 BTCV = label_set("btcv13")
 

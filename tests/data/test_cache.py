@@ -12,31 +12,9 @@ import numpy as np
 import pytest
 
 from medups.data.cache import cached, entries
-from medups.data.formats.synapse import synapse
-from medups.data.labels import label_set
 from medups.data.parallel import in_parallel
 from medups.errors import InputError
-from medups.settings.schema import DataSettings, SplitSettings
-from medups.tasks import VolumeTask
-
-BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
-
-
-TASK = VolumeTask(SYNAPSE)
-
-
-def raw(root, **split):
-    """The settings of raw BTCV files; parts of the split are None by default."""
-    return DataSettings(root=str(root), source_labels="btcv13", split=SplitSettings(**split))
-
-
-def synapse_cases(root):
-    return synapse(DataSettings(root=str(root))).cases
-
-
-@pytest.fixture
-def case(phantoms, tmp_path):
-    return cached(synapse_cases(phantoms)["0001"], tmp_path / "cache", BTCV, SYNAPSE)
+from tests.data.phantom_cases import BTCV, SYNAPSE, synapse_cases
 
 
 def test_cache_holds_the_canonical_case(phantoms, case):

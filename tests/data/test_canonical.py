@@ -32,6 +32,7 @@ def test_every_orientation_becomes_canonical(codes, rng):
     np.testing.assert_array_equal(grid.to_canonical(stored), canonical)
     np.testing.assert_array_equal(grid.to_file(canonical), stored)
     assert grid.spacing == pytest.approx((3, 0.8, 0.7))
+    assert grid.canonical_shape == (4, 5, 6)
 
 
 def test_resize_keeps_the_extent():

@@ -9,19 +9,15 @@ import pytest
 
 from medups.data.cases import case_key
 from medups.data.dataset import fold_of, open_dataset
-from medups.data.formats.synapse import synapse
 from medups.errors import InputError
 from medups.settings.compose import compose
 from medups.settings.schema import DataSettings, SplitSettings
+from tests.data.phantom_cases import synapse_cases
 
 
 def raw(root, **split):
     """The settings of raw BTCV files; parts of the split are None by default."""
     return DataSettings(root=str(root), source_labels="btcv13", split=SplitSettings(**split))
-
-
-def synapse_cases(root):
-    return synapse(DataSettings(root=str(root))).cases
 
 
 def test_published_split():

@@ -13,12 +13,12 @@ from medups.data.cache import cached
 from medups.data.dataset import open_dataset
 from medups.data.formats.synapse import synapse
 from medups.data.labels import label_set
-from medups.data.volumes.nifti import write_nifti
 from medups.errors import InputError
 from medups.evaluation import find_pairs
 from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
 from medups.workflows.predict import list_jobs
+from tests.scans import write_nifti
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
 NAMES = ["0001", "0002", "0003", "0004"]

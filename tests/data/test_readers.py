@@ -11,9 +11,10 @@ import pytest
 from medups.data.labels import label_set
 from medups.data.volumes import Volume, on_grid_of
 from medups.data.volumes.find import find_scans, scans_by_key
-from medups.data.volumes.nifti import read_nifti, write_nifti
+from medups.data.volumes.nifti import read_nifti
 from medups.data.volumes.read import read_labels, read_scan
 from medups.errors import InputError
+from tests.scans import write_nifti
 
 AFFINE = np.array([[-0.8, 0, 0, 90], [0, 0.8, 0, -50], [0, 0, 3, 7], [0, 0, 0, 1.0]])
 

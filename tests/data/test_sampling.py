@@ -10,29 +10,17 @@ from scipy import ndimage
 from torch.utils.data import DataLoader
 
 from medups.data.cache import cached, prepared, read_cases
-from medups.data.formats.synapse import synapse
-from medups.data.labels import label_set
 from medups.data.sampling import Patches, SampleStream, Slices
 from medups.data.transforms import zoom_image, zoom_labels
 from medups.errors import InputError
 from medups.progress import SilentProgress
 from medups.settings.compose import compose
-from medups.settings.schema import DataSettings
 from medups.tasks import VolumeTask
 from medups.training.samples import open_patches
 from medups.workflows.setup import source_of, transforms_of
+from tests.data.phantom_cases import BTCV, SYNAPSE, synapse_cases
 
-BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
 TASK = VolumeTask(SYNAPSE)
-
-
-def synapse_cases(root):
-    return synapse(DataSettings(root=str(root))).cases
-
-
-@pytest.fixture
-def case(phantoms, tmp_path):
-    return cached(synapse_cases(phantoms)["0001"], tmp_path / "cache", BTCV, SYNAPSE)
 
 
 def test_a_case_without_organs_is_kept_unless_all_lack_them(phantoms, tmp_path):

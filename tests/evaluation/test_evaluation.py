@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from medups.data.labels import LabelSet, label_set
-from medups.data.volumes.nifti import write_nifti
 from medups.errors import InputError
 from medups.evaluation import evaluate, find_pairs
+from tests.scans import write_nifti
 
 EIGHT = label_set("synapse8").names
 TWO = LabelSet("two", {1: "liver", 2: "spleen"})

@@ -40,6 +40,12 @@ class Grid:
         first, second, third = np.linalg.norm(canonical_affine[:3, :3], axis=0).tolist()
         return first, second, third
 
+    @property
+    def canonical_shape(self) -> tuple[int, int, int]:
+        """Voxels along the canonical axes."""
+        by_axis = dict(zip(self._to_canonical[:, 0].astype(int).tolist(), self.shape, strict=True))
+        return by_axis[0], by_axis[1], by_axis[2]
+
     def to_canonical(self, data: NDArray[Any]) -> NDArray[Any]:
         """``data`` with its axes in canonical order and direction."""
         return np.ascontiguousarray(orientations.apply_orientation(data, self._to_canonical))

@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
-from medups.data.volumes.volume import Volume
+from medups.data.volumes.volume import Volume, places_voxels, without_trailing_ones
 from medups.errors import InputError
-from medups.io.files import gzip_bytes, write_bytes
+from medups.io.files import gzip_bytes
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # nibabel would log every header repair
 
@@ -54,8 +54,7 @@ def read_nifti(path: Path) -> Volume:
         raise InputError(
             f"{path}: the file is truncated: {len(content)} bytes found, {expected} expected; download it again"
         )
-    while len(shape) > 3 and shape[-1] == 1:
-        shape = shape[:-1]
+    shape = without_trailing_ones(shape)
     if len(shape) != 3 or min(shape) < 1:
         raise InputError(
             f"{path}: expected a 3-D volume, found {len(shape)} axes of {shape}; store one volume per file"
@@ -65,17 +64,12 @@ def read_nifti(path: Path) -> Volume:
         raise InputError(f"{path}: expected a spacing above zero, found {steps} mm; repair the header")
     image = image_class.from_bytes(content)
     affine = np.asarray(image.affine, dtype=np.float64)
-    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+    if not places_voxels(affine):
         raise InputError(f"{path}: the affine is not invertible (a spacing of zero?): {affine[:3].tolist()}")
     data = np.asanyarray(image.dataobj).reshape(shape)
     if data.dtype.names is not None or data.dtype.kind == "c":
         raise InputError(f"{path}: expected one number per voxel, found {data.dtype}")
     return Volume(data, affine, str(path))
-
-
-def write_nifti(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> None:
-    """Write ``data`` atomically; compressed if the name ends in .gz."""
-    write_bytes(path, nifti_file_bytes(path, data, affine))
 
 
 def nifti_file_bytes(path: Path, data: NDArray[np.generic], affine: NDArray[np.float64]) -> bytes:

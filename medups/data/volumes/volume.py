@@ -12,6 +12,7 @@ from medups.errors import InputError
 
 CT_WINDOW = (-125.0, 275.0)
 """Hounsfield units that pictures of the abdomen show as black and as white."""
+_SMALLEST_VOXEL = 1e-9  # cubic millimeters
 
 
 @dataclass(frozen=True)
@@ -36,3 +37,15 @@ class Volume:
         """Millimeters between voxels along i, j and k."""
         i, j, k = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
         return i, j, k
+
+
+def without_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """``shape`` without axes of size 1 after the third, which some converters write."""
+    while len(shape) > 3 and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
+
+
+def places_voxels(affine: NDArray[np.float64]) -> bool:
+    """Whether an affine is finite and invertible, so that every voxel has its own place."""
+    return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) >= _SMALLEST_VOXEL

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -26,6 +27,6 @@ class LogitLayers(NamedTuple):
     weight: Tensor
     bias: Tensor
 
-    def to(self, dtype: object) -> LogitLayers:
+    def to(self, dtype: torch.dtype) -> LogitLayers:
         """All weights in ``dtype``."""
-        return LogitLayers(*(value.to(dtype) for value in self))  # type: ignore[call-overload]
+        return LogitLayers(*(value.to(dtype) for value in self))
