@@ -66,6 +66,9 @@ def _check_training(training: TrainingSettings) -> None:
         )
     if (training.devices != "auto" and not str(training.devices).isdigit()) or str(training.devices) == "0":
         raise InputError(f"training.devices must be a whole number, 1 or more, or auto, got {training.devices!r}")
+    for part, factor in training.rates.items():
+        if factor is not None and not 0 <= factor < math.inf:
+            raise InputError(f"training.rates.{part} must be a number, 0 or more, or null, got {factor!r}")
     for name in ("lr", "weight_decay"):
         value = training.optimizer.get(name)
         if value is None:

@@ -84,8 +84,10 @@ class TrainingSettings:
     balanced: float = setting(0, "fraction of slices drawn evenly by organ; always half for patches", low=0, high=1)
     clip_norm: float | None = setting(None, "clip the gradient to this norm; null: off", low=0)
     decay_all: bool = setting(True, "apply weight decay to biases and norms too")
-    upsampler_rate: float = setting(
-        1, "factor on the learning rate of upsamplers, and its inverse on their weight decay", low=0
+    rates: dict[str, float | None] = setting(
+        dict,
+        "factors on the learning rate, and their inverse on the weight decay, by part of the upsamplers or by pattern "
+        "of parameter names; null: the upsampler's default",
     )
     deep_supervision: bool = setting(False, "also apply the loss to the coarser logits, if the network has them")
     ema_decay: float | None = setting(

@@ -19,6 +19,22 @@ class Upsampled(NamedTuple):
     guide: Tensor | None
 
 
+class Part(NamedTuple):
+    """Parameters of an upsampler that share a learning rate.
+
+    Args:
+        name: ``kernels`` (the layers that predict kernels), ``offsets``, ``paired_difference`` or ``embedding``.
+        patterns: of parameter names within the upsampler, as in ``fnmatch``.
+        adaptive: default factor on the recipe's learning rate if the optimizer normalizes gradients, like Adam.
+        sgd: default factor for other optimizers.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+    adaptive: float = 1
+    sgd: float = 1
+
+
 class Upsampler(nn.Module):
     """Base of all upsamplers: checks the inputs and fixes the output size.
 
@@ -38,6 +54,8 @@ class Upsampler(nn.Module):
     needs_guide: ClassVar[bool] = False
     equal_channels: ClassVar[bool] = False
     """Whether the guide must have as many channels as ``x``."""
+    parts: ClassVar[tuple[Part, ...]] = ()
+    """Parameters that may need their own learning rates."""
 
     def __init__(
         self, spatial_dims: int, in_channels: int, guide_channels: int | None = None, scale_factor: Scale = 2

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medups.ops import reassemble
 from medups.ops.backend import inference_on_cpu
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import (
     channels_last,
     conv,
@@ -32,6 +32,8 @@ class CARAFE(Upsampler):
     Further arguments and errors: see :class:`Upsampler`; scale factors must be whole numbers. If the guide
     requires another ratio, the kernels for ``scale_factor`` are read at the nearest position.
     """
+
+    parts = (Part("kernels", ("encode.*",)),)
 
     def __init__(
         self,

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import sample_offsets
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import conv, dividing_groups, pixel_shuffle, read_nearest, whole_scale
 
 _STATIC_SCOPE = 0.25
@@ -27,6 +27,8 @@ class DySample(Upsampler):
     Further arguments and errors: see :class:`Upsampler`; scale factors must be whole numbers, and ``pl`` needs
     a number of channels that is a multiple of their product. With zero offsets the result is linear interpolation.
     """
+
+    parts = (Part("offsets", ("offset.*", "scope.*")),)
 
     def __init__(
         self,

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import reassemble
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import add_nearest, channels_last, conv, odd_kernel, read_nearest
 
 
@@ -24,6 +24,7 @@ class FADE(Upsampler):
 
     needs_guide = True
     equal_channels = True
+    parts = (Part("kernels", ("encode.*",)),)
 
     def __init__(
         self,

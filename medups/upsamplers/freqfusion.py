@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.dtypes import wide_dtype
 from medups.ops.reassembly import Border
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import (
     GroupNorm,
     conv,
@@ -24,6 +24,8 @@ from medups.upsamplers.layers import (
     odd_kernel,
     pixel_shuffle,
     read_nearest,
+    rounded_channels,
+    side_by_side,
     whole_scale,
 )
 
@@ -35,7 +37,8 @@ class FreqFusion(Upsampler):
     """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; also returns the sharpened guide.
 
     Args:
-        compressed_channels: channels m that kernels and offsets are predicted from.
+        compressed_channels: channels m that kernels and offsets are predicted from; None for a quarter of C + Cg, rounded
+            up to a multiple of 8, and at most 64: cheaper in thin networks.
         lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
         highpass_kernel: odd.
         low_pass, high_pass, offset_generator: enable each part. Without the low-pass filter ``x`` is upsampled by
@@ -52,6 +55,10 @@ class FreqFusion(Upsampler):
     """
 
     needs_guide = True
+    parts = (
+        Part("kernels", ("lowpass.*", "highpass.*")),
+        Part("offsets", ("offsets.*",)),
+    )
 
     def __init__(
         self,
@@ -60,7 +67,7 @@ class FreqFusion(Upsampler):
         guide_channels: int | None = None,
         scale_factor: Scale = 2,
         *,
-        compressed_channels: int = 64,
+        compressed_channels: int | None = 64,
         lowpass_kernel: int | None = None,
         highpass_kernel: int = 3,
         low_pass: bool = True,
@@ -85,6 +92,8 @@ class FreqFusion(Upsampler):
         self.border: Border = border
         self.hamming_window = hamming_window
         m = compressed_channels
+        if m is None:
+            m = rounded_channels((in_channels + guide_channels) / 4, _CHANNELS_PER_NORM_GROUP, 64)
         self.compress_guide = conv(spatial_dims, guide_channels, m)
         self.compress = conv(spatial_dims, in_channels, m)
         self.lowpass = conv(spatial_dims, m, lowpass_kernel**spatial_dims, 3) if low_pass else None
@@ -108,9 +117,10 @@ class FreqFusion(Upsampler):
         if self.highpass is not None:
             sharpening = self._tapered(self.highpass, fine, self.highpass_kernel)
             fine = 2 * fine - self._filter(fine, sharpening, self.highpass_kernel)
-        smooth = self._lowpass_logits(fine, deep)
+        deep_smooth, deep_sharpening = side_by_side(deep, self.lowpass, self.highpass)
+        smooth = self._lowpass_logits(fine, deep_smooth)
         # one call for all maps that the same kernels enlarge
-        low = x if self.highpass is None else torch.cat([x, self.highpass(deep)], 1)
+        low = x if deep_sharpening is None else torch.cat([x, deep_sharpening], 1)
         enlarged = read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
         up, out_guide = enlarged[:, : x.shape[1]], guide
         if sharpening is not None:
@@ -120,12 +130,12 @@ class FreqFusion(Upsampler):
             up = self.offsets(up, deep, fine, x.shape[2:])
         return Upsampled(up, out_guide)
 
-    def _lowpass_logits(self, fine: Tensor, deep: Tensor) -> Tensor | None:
+    def _lowpass_logits(self, fine: Tensor, deep_logits: Tensor | None) -> Tensor | None:
         """Logits of each output pixel's kernel; the deep part is upsampled by the fine part."""
-        if self.lowpass is None:
+        if self.lowpass is None or deep_logits is None:
             return None
         logits = self._tapered(self.lowpass, fine, self.lowpass_kernel)
-        return logits + self._filter(self.lowpass(deep), logits, self.lowpass_kernel)
+        return logits + self._filter(deep_logits, logits, self.lowpass_kernel)
 
     def _filter(self, x: Tensor, logits: Tensor, kernel_size: int) -> Tensor:
         return reassemble(x, logits[:, None], kernel_size=kernel_size, border=self.border, softmax=True)
@@ -176,9 +186,10 @@ class OffsetGenerator(nn.Module):
         """up [B, C, *out], deep [B, m, *in], fine [B, m, *out] -> [B, C, *out]."""
         size = up.shape[2:]
         low, high = _with_similarity(self.norm(deep)), _with_similarity(self.norm_guide(fine))
-        offsets = self._at(self.offset(low), size) + self.offset_guide(high)
-        scope = self._at(self.scope(low), size) + self.scope_guide(high)
-        offsets = offsets * torch.sigmoid(scope)
+        low_offset, low_scope = side_by_side(low, self.offset, self.scope)
+        high_offset, high_scope = side_by_side(high, self.offset_guide, self.scope_guide)
+        offsets = self._at(low_offset, size) + high_offset
+        offsets = offsets * torch.sigmoid(self._at(low_scope, size) + high_scope)
         # from pixels of the deep map to pixels of the upsampled one, the last axis first
         wide = wide_dtype(offsets.dtype)
         ratios = [big / small for big, small in zip(size, deep_size, strict=True)][::-1]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import ceil
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -21,6 +23,24 @@ def conv(
     """A convolution that keeps the size, with a zero border."""
     conv_class = CONV_CLASSES[spatial_dims]
     return conv_class(in_channels, out_channels, kernel_size, padding=kernel_size // 2, bias=bias, groups=groups)
+
+
+def side_by_side(x: Tensor, *layers: nn.Module | None) -> list[Any]:
+    """The output of each layer for ``x``, None for None; convolutions of the same shape are computed as one."""
+    given = [layer for layer in layers if layer is not None]
+    joined: list[Tensor] = []
+    if all(type(layer) in CONV_CLASSES.values() for layer in given) and len(given) > 1:
+        convs = cast(list[nn.Conv2d], given)
+        weight, bias = (torch.cat([getattr(conv, name) for conv in convs]) for name in ("weight", "bias"))
+        out = convs[0]._conv_forward(x, weight, bias)
+        joined = list(out.split([conv.out_channels for conv in convs], 1))
+    outputs = iter(joined or [layer(x) for layer in given])
+    return [None if layer is None else next(outputs) for layer in layers]
+
+
+def rounded_channels(channels: float, multiple: int, most: int) -> int:
+    """``channels`` rounded up to a ``multiple``, at least one multiple and at most ``most``."""
+    return min(most, multiple * max(1, ceil(channels / multiple)))
 
 
 class GroupNorm(nn.GroupNorm):

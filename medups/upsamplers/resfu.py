@@ -22,8 +22,8 @@ from medups.ops.reassembly import TapMode
 from medups.ops.resized_norms import group_norm_as_resized
 from medups.ops.resizing import resize_linear
 from medups.ops.similarity import Metric
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
-from medups.upsamplers.layers import GroupNorm, channels_last, conv, odd_kernel
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.layers import GroupNorm, channels_last, conv, odd_kernel, rounded_channels
 
 _NORM_GROUPS = 8
 _WIDENING = 4  # ratio of hidden to embedding channels in a similarity block
@@ -77,7 +77,8 @@ class ReSFU(Upsampler):
 
     Args:
         kernel_size: odd; taps are one input pixel apart.
-        embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8.
+        embed_channels: channels of queries and keys; a multiple of ``groups`` and of 8. None for as many as ``x`` has,
+            rounded up to a multiple of 8, and at most 32: cheaper in thin networks.
         groups: groups of the paired difference convolution.
         radius, eps, subsample: arguments of the guided filter, in guide pixels.
         semantic_alignment: filter queries before comparing them with keys.
@@ -89,6 +90,10 @@ class ReSFU(Upsampler):
     """
 
     needs_guide = True
+    parts = (
+        Part("paired_difference", ("semantic.*", "detail.*")),
+        Part("embedding", ("query.*", "key.*")),
+    )
 
     def __init__(
         self,
@@ -98,7 +103,7 @@ class ReSFU(Upsampler):
         scale_factor: Scale = 2,
         *,
         kernel_size: int = 3,
-        embed_channels: int = 32,
+        embed_channels: int | None = 32,
         groups: int = 4,
         radius: int = 8,
         eps: float = 1e-3,
@@ -110,6 +115,8 @@ class ReSFU(Upsampler):
     ) -> None:
         super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
         assert guide_channels is not None  # checked by the base
+        if embed_channels is None:
+            embed_channels = rounded_channels(in_channels, _NORM_GROUPS, 32)
         if groups < 1 or embed_channels % _NORM_GROUPS or embed_channels % groups:
             raise ValueError(
                 f"ReSFU: embed_channels must be a multiple of {_NORM_GROUPS} and of groups={groups}, "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble
-from medups.upsamplers.base import Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import odd_kernel
 
 
@@ -20,6 +20,7 @@ class SAPA(Upsampler):
     """
 
     needs_guide = True
+    parts = (Part("embedding", ("query.*", "key.*")),)
 
     def __init__(
         self,

@@ -161,13 +161,17 @@ def _channels_last(network: nn.Module) -> None:
 
 def _optimizer(network: nn.Module, training: TrainingSettings) -> torch.optim.Optimizer:
     spec = training.optimizer
-    groups = parameter_groups(
-        network,
-        float(spec["lr"]),
-        float(spec["weight_decay"]),
-        decay_all=training.decay_all,
-        upsampler_rate=training.upsampler_rate,
-    )
+    try:
+        groups = parameter_groups(
+            network,
+            float(spec["lr"]),
+            float(spec["weight_decay"]),
+            decay_all=training.decay_all,
+            rates=training.rates,
+            adaptive=not str(spec["_target_"]).endswith("SGD"),
+        )
+    except ValueError as error:
+        raise InputError(f"training.rates: {error}") from error
     if training.precision == "16-mixed":  # Fabric cannot clip the gradient of an optimizer that unscales it itself
         spec = {name: value for name, value in spec.items() if name != "fused"}
     optimizer: torch.optim.Optimizer = instantiate(spec, "training.optimizer", params=groups)

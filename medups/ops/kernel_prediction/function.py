@@ -14,6 +14,10 @@ from medups.ops.kernel_prediction.reference import kernel_logits_reference
 __all__ = ["LogitLayers", "kernel_logits"]
 
 
+_SMALL_GROUP = 8
+"""Channels up to which one product with a block-diagonal matrix is faster than one product per group."""
+
+
 def kernel_logits(
     around: Tensor,
     query: Tensor,
@@ -41,6 +45,8 @@ def kernel_logits(
     with without_autocast(around.device):
         if choose_backend(backend, around) == "reference":
             return kernel_logits_reference(around, query, layers, norm_groups, eps)
+        if layers.mix.shape[1] <= _SMALL_GROUP:
+            layers = layers._replace(mix=block_diagonal(layers.mix, len(layers.mix) // layers.mix.shape[1]))
         rows, queries = (value.to(dtype).movedim(1, -1).flatten(1, -2).contiguous() for value in (around, query))
         if torch.is_grad_enabled() and any(value.requires_grad for value in (rows, queries, *layers)):
             logits = fused.logits(rows, queries, *layers, norm_groups, eps)[0]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from torch import Tensor
-from torch.nn import functional as F
 
 from medups.ops.backend import Backend, choose_backend
 from medups.ops.dtypes import wide_dtype
@@ -57,12 +56,18 @@ def neighbor_similarity(
     wide = wide_dtype(query.dtype)
     values, source = query, key
     if metric == "cosine":
-        values, source = (F.normalize(value.to(wide), dim=1, eps=COSINE_EPS) for value in (values, source))
+        values = _unit(query.to(wide))
+        source = values if key is query else _unit(key.to(wide))
     if chosen == "triton":
         from medups.ops.similarity import triton  # imports Triton, so only when needed
 
         return triton.similarity(values[:, None], source[:, None], kernel_size, steps)[:, 0].to(query.dtype)
     return _by_taps(source.to(wide), values.to(wide), kernel_size, steps).to(query.dtype)
+
+
+def _unit(x: Tensor) -> Tensor:
+    """Like torch's ``normalize``, but several times faster along channels, and with a gradient of 0 at 0."""
+    return x * x.square().sum(1, keepdim=True).clamp_min(COSINE_EPS**2).rsqrt()
 
 
 def _by_taps(key: Tensor, query: Tensor, kernel_size: int, dilation: tuple[int, ...]) -> Tensor:
