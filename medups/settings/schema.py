@@ -89,6 +89,9 @@ class TrainingSettings:
         "factors on the learning rate, and their inverse on the weight decay, by part of the upsamplers or by pattern "
         "of parameter names; null: the upsampler's default",
     )
+    watch_every: int | None = setting(
+        None, "log measures of the upsamplers (kernels, offsets, gradients) every this many steps; null: off", low=1
+    )
     deep_supervision: bool = setting(False, "also apply the loss to the coarser logits, if the network has them")
     ema_decay: float | None = setting(
         None, "validate and keep a running mean of the weights with this decay; null: off", low=0, high=1

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
@@ -23,6 +24,7 @@ from medups.training.batches import BatchShareSampler, batches, dead_workers_rep
 from medups.training.distributed import gathered_objects, share_buffers
 from medups.training.objective import Objective
 from medups.training.plan import Plan, rate_at
+from medups.training.watch import Watch
 
 _MAX_SKIPPED_STEPS = 50  # in a row; a gradient scaler halves its scale of 65536 to nothing well before
 
@@ -63,6 +65,7 @@ class Trainer:
         folder: receives ``last.pt``, ``previous.pt`` and ``best.pt``.
         identity: plain values stored with the checkpoint; the caller compares them before resuming.
         seed: the random numbers of step s in a process depend on (seed, s, rank) only.
+        watch: measures the upsamplers while they train; None for none.
     """
 
     fabric: Fabric
@@ -76,6 +79,7 @@ class Trainer:
     folder: Path
     identity: Mapping[str, Any]
     seed: int
+    watch: Watch | None = None
     steps_done: int = field(default=0, init=False)
     best_score: float = field(default=-math.inf, init=False)
     stale: int = field(default=0, init=False)  # validations since the best score
@@ -162,9 +166,10 @@ class Trainer:
         for group, base in zip(self.optimizer.param_groups, self._base_rates, strict=True):
             group["lr"] = base * rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._accumulate(step, source)
-        norm = self._clip(step)
-        self.optimizer.step()
+        with nullcontext() if self.watch is None else self.watch.step(_unwrapped(self.network), step + 1):
+            loss = self._accumulate(step, source)
+            norm = self._clip(step)
+            self.optimizer.step()
         self.steps_done = step + 1
         self.finished = self.steps_done == self.plan.steps
         if self._average is not None or self._validates_after(step):

@@ -8,6 +8,7 @@ from typing import ClassVar, NamedTuple
 from torch import Tensor, nn
 
 from medups.ops.dtypes import is_autocast
+from medups.ops.reassembly import TapMode
 
 Scale = float | Sequence[float]
 
@@ -17,6 +18,22 @@ class Upsampled(NamedTuple):
 
     x: Tensor
     guide: Tensor | None
+
+
+class Kernels(NamedTuple):
+    """Kernels that an upsampler reads a map with.
+
+    Args:
+        logits: [B, G, kernel_size**d, *out], before the softmax over taps.
+        kernel_size: along each axis.
+        taps: where taps are, as in :func:`medups.ops.reassemble`.
+        size: size of the map that is read.
+    """
+
+    logits: Tensor
+    kernel_size: int
+    taps: TapMode
+    size: tuple[int, ...]
 
 
 class Part(NamedTuple):
@@ -80,15 +97,28 @@ class Upsampler(nn.Module):
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Upsampled:
         self._check(x, guide)
-        if guide is not None:
-            size = tuple(guide.shape[2:])
-        else:
-            size = tuple(int(n * s) for n, s in zip(x.shape[2:], self.scale_factor, strict=True))
-        return self.upsample(x, guide, size)
+        return self.upsample(x, guide, self.output_size(x, guide))
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         """Enlarge checked inputs to ``size``; implemented by each method."""
         raise NotImplementedError
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        """The kernels for these inputs, by name; empty for methods without kernels. For studies and monitoring."""
+        return {}
+
+    def offset_field(self, x: Tensor, guide: Tensor | None = None) -> Tensor | None:
+        """The offsets for these inputs [B, d, G, *out], in pixels of ``x``, the last axis of the map first.
+
+        None for methods without offsets. For studies and monitoring.
+        """
+        return None
+
+    def output_size(self, x: Tensor, guide: Tensor | None) -> tuple[int, ...]:
+        """The guide's size, or the size of ``x`` times the scale factor."""
+        if guide is not None:
+            return tuple(guide.shape[2:])
+        return tuple(int(n * s) for n, s in zip(x.shape[2:], self.scale_factor, strict=True))
 
     def _check(self, x: Tensor, guide: Tensor | None) -> None:
         name, dims = type(self).__name__, self.spatial_dims

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from medups.ops import reassemble
 from medups.ops.backend import inference_on_cpu
-from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Kernels, Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import (
     channels_last,
     conv,
@@ -63,8 +63,15 @@ class CARAFE(Upsampler):
         logits = self.encode(channels_last(self.compress(x)))
         if inference_on_cpu(x, logits) and tuple(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)) == size:
             return Upsampled(self._by_position(x, logits, size), guide)
-        logits = read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))
-        return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, softmax=True), guide)
+        kernels = self._shuffled(logits, size)
+        return Upsampled(reassemble(x, kernels, kernel_size=self.kernel_size, softmax=True), guide)
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        logits = self._shuffled(self.encode(self.compress(x)), self.output_size(x, guide))
+        return {"kernel": Kernels(logits, self.kernel_size, "nearest", tuple(x.shape[2:]))}
+
+    def _shuffled(self, logits: Tensor, size: tuple[int, ...]) -> Tensor:
+        return read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))
 
     def _by_position(self, x: Tensor, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         """Reassemble per position of the output pixel within its input pixel, without shuffling the logits."""

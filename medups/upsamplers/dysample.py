@@ -60,6 +60,12 @@ class DySample(Upsampler):
             nn.init.zeros_(self.scope.weight)
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
+        return Upsampled(sample_offsets(x, self._offsets(x, size)), guide)
+
+    def offset_field(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
+        return self._offsets(x, self.output_size(x, guide)).unflatten(1, (self.spatial_dims, -1))
+
+    def _offsets(self, x: Tensor, size: tuple[int, ...]) -> Tensor:
         source = x if self.style == "lp" else pixel_shuffle(x, self.scale)
         offsets = self.offset(source)
         if self.scope is None:
@@ -68,4 +74,4 @@ class DySample(Upsampler):
             offsets = offsets * torch.sigmoid(self.scope(source)) * _DYNAMIC_SCOPE
         if self.style == "lp":
             offsets = pixel_shuffle(offsets, self.scale)
-        return Upsampled(sample_offsets(x, read_nearest(offsets, size)), guide)
+        return read_nearest(offsets, size)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.ops import reassemble
-from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Kernels, Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import add_nearest, channels_last, conv, odd_kernel, read_nearest
 
 
@@ -60,11 +60,19 @@ class FADE(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
-        logits = add_nearest(self._encoded(self.compress_guide(guide)), self._encoded(self.compress(x)))
+        logits = self._logits(x, guide)
         gate = torch.sigmoid(read_nearest(self.gate(x), size))
         mixed = reassemble(x, logits[:, None], kernel_size=self.kernel_size, softmax=True)
         del logits  # frees memory
         return Upsampled(torch.lerp(mixed, guide.to(mixed.dtype), gate.to(mixed.dtype)), guide)
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        assert guide is not None
+        logits = self._logits(x, guide)[:, None]
+        return {"kernel": Kernels(logits, self.kernel_size, "nearest", tuple(x.shape[2:]))}
+
+    def _logits(self, x: Tensor, guide: Tensor) -> Tensor:
+        return add_nearest(self._encoded(self.compress_guide(guide)), self._encoded(self.compress(x)))
 
     def _encoded(self, compressed: Tensor) -> Tensor:
         logits: Tensor = self.encode(channels_last(compressed))

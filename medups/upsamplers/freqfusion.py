@@ -7,8 +7,9 @@ upsampled map's pixels toward similar ones.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from torch import Tensor, nn
 from medups.ops import neighbor_similarity, reassemble, sample_offsets
 from medups.ops.dtypes import wide_dtype
 from medups.ops.reassembly import Border
-from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Kernels, Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import (
     GroupNorm,
     conv,
@@ -37,8 +38,8 @@ class FreqFusion(Upsampler):
     """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; also returns the sharpened guide.
 
     Args:
-        compressed_channels: channels m that kernels and offsets are predicted from; None for a quarter of C + Cg, rounded
-            up to a multiple of 8, and at most 64: cheaper in thin networks.
+        compressed_channels: channels m that kernels and offsets are predicted from; None for a quarter of C + Cg,
+            rounded up to a multiple of 8, and at most 64: cheaper in thin networks.
         lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
         highpass_kernel: odd.
         low_pass, high_pass, offset_generator: enable each part. Without the low-pass filter ``x`` is upsampled by
@@ -112,6 +113,35 @@ class FreqFusion(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
+        maps = self._maps(x, guide, size)
+        out_guide = guide
+        if maps.sharpening is not None:
+            out_guide = 2 * guide - self._filter(guide, maps.sharpening, self.highpass_kernel)
+        up = maps.up
+        if self.offsets is not None:
+            up = self.offsets(up, maps.deep, maps.fine, x.shape[2:])
+        return Upsampled(up, out_guide)
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        assert guide is not None
+        size = self.output_size(x, guide)
+        maps = self._maps(x, guide, size)
+        kernels = {}
+        if maps.smooth is not None:
+            kernels["lowpass"] = Kernels(maps.smooth[:, None], self.lowpass_kernel, "nearest", tuple(x.shape[2:]))
+        if maps.sharpening is not None:
+            kernels["highpass"] = Kernels(maps.sharpening[:, None], self.highpass_kernel, "nearest", size)
+        return kernels
+
+    def offset_field(self, x: Tensor, guide: Tensor | None = None) -> Tensor | None:
+        assert guide is not None
+        if self.offsets is None:
+            return None
+        size = self.output_size(x, guide)
+        maps = self._maps(x, guide, size)
+        return self.offsets.field(maps.deep, maps.fine, size).unflatten(1, (self.spatial_dims, -1))
+
+    def _maps(self, x: Tensor, guide: Tensor, size: tuple[int, ...]) -> _Maps:
         fine, deep = self.compress_guide(guide), self.compress(x)
         sharpening = None
         if self.highpass is not None:
@@ -122,13 +152,9 @@ class FreqFusion(Upsampler):
         # one call for all maps that the same kernels enlarge
         low = x if deep_sharpening is None else torch.cat([x, deep_sharpening], 1)
         enlarged = read_nearest(low, size) if smooth is None else self._filter(low, smooth, self.lowpass_kernel)
-        up, out_guide = enlarged[:, : x.shape[1]], guide
         if sharpening is not None:
             sharpening = sharpening + enlarged[:, x.shape[1] :]
-            out_guide = 2 * guide - self._filter(guide, sharpening, self.highpass_kernel)
-        if self.offsets is not None:
-            up = self.offsets(up, deep, fine, x.shape[2:])
-        return Upsampled(up, out_guide)
+        return _Maps(fine, deep, enlarged[:, : x.shape[1]], smooth, sharpening)
 
     def _lowpass_logits(self, fine: Tensor, deep_logits: Tensor | None) -> Tensor | None:
         """Logits of each output pixel's kernel; the deep part is upsampled by the fine part."""
@@ -150,6 +176,16 @@ class FreqFusion(Upsampler):
             return logits
         window = _log_hamming(self.spatial_dims, kernel_size, logits)
         return logits + window.reshape(-1, *[1] * self.spatial_dims)
+
+
+class _Maps(NamedTuple):
+    """Intermediate maps: compressed, enlarged, and the logits of both filters."""
+
+    fine: Tensor
+    deep: Tensor
+    up: Tensor
+    smooth: Tensor | None
+    sharpening: Tensor | None
 
 
 class OffsetGenerator(nn.Module):
@@ -185,18 +221,22 @@ class OffsetGenerator(nn.Module):
     def forward(self, up: Tensor, deep: Tensor, fine: Tensor, deep_size: torch.Size) -> Tensor:
         """up [B, C, *out], deep [B, m, *in], fine [B, m, *out] -> [B, C, *out]."""
         size = up.shape[2:]
-        low, high = _with_similarity(self.norm(deep)), _with_similarity(self.norm_guide(fine))
-        low_offset, low_scope = side_by_side(low, self.offset, self.scope)
-        high_offset, high_scope = side_by_side(high, self.offset_guide, self.scope_guide)
-        offsets = self._at(low_offset, size) + high_offset
-        offsets = offsets * torch.sigmoid(self._at(low_scope, size) + high_scope)
+        offsets = self.field(deep, fine, size)
         # from pixels of the deep map to pixels of the upsampled one, the last axis first
         wide = wide_dtype(offsets.dtype)
         ratios = [big / small for big, small in zip(size, deep_size, strict=True)][::-1]
         shifts = offsets.to(wide).chunk(len(size), 1)
         return sample_offsets(up, torch.cat([shift * ratio for shift, ratio in zip(shifts, ratios, strict=True)], 1))
 
-    def _at(self, maps: Tensor, size: torch.Size) -> Tensor:
+    def field(self, deep: Tensor, fine: Tensor, size: Sequence[int]) -> Tensor:
+        """Offsets [B, d * groups, *out] in pixels of the deep map, the last axis first."""
+        low, high = _with_similarity(self.norm(deep)), _with_similarity(self.norm_guide(fine))
+        low_offset, low_scope = side_by_side(low, self.offset, self.scope)
+        high_offset, high_scope = side_by_side(high, self.offset_guide, self.scope_guide)
+        offsets = self._at(low_offset, size) + high_offset
+        return offsets * torch.sigmoid(self._at(low_scope, size) + high_scope)
+
+    def _at(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         return read_nearest(pixel_shuffle(maps, self.scale), size)
 
 

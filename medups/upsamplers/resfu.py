@@ -22,7 +22,7 @@ from medups.ops.reassembly import TapMode
 from medups.ops.resized_norms import group_norm_as_resized
 from medups.ops.resizing import resize_linear
 from medups.ops.similarity import Metric
-from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Kernels, Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import GroupNorm, channels_last, conv, odd_kernel, rounded_channels
 
 _NORM_GROUPS = 8
@@ -155,6 +155,10 @@ class ReSFU(Upsampler):
         assert guide is not None  # checked by the base
         logits = self.logits(x, guide)[:, None]
         return Upsampled(reassemble(x, logits, kernel_size=self.kernel_size, taps=self.taps, softmax=True), guide)
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        assert guide is not None
+        return {"kernel": Kernels(self.logits(x, guide)[:, None], self.kernel_size, self.taps, tuple(x.shape[2:]))}
 
     def logits(self, x: Tensor, guide: Tensor) -> Tensor:
         """Logits of each output pixel's kernel [B, kernel_size**d, *out], minus infinity for taps outside the map."""

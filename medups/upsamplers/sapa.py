@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from medups.ops import neighbor_similarity, reassemble
-from medups.upsamplers.base import Part, Scale, Upsampled, Upsampler
+from medups.upsamplers.base import Kernels, Part, Scale, Upsampled, Upsampler
 from medups.upsamplers.layers import odd_kernel
 
 
@@ -45,7 +45,14 @@ class SAPA(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         assert guide is not None  # checked by the base
+        scores = self._scores(x, guide)
+        return Upsampled(reassemble(x, scores, kernel_size=self.kernel_size, softmax=True), guide)
+
+    def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
+        assert guide is not None
+        return {"kernel": Kernels(self._scores(x, guide), self.kernel_size, "nearest", tuple(x.shape[2:]))}
+
+    def _scores(self, x: Tensor, guide: Tensor) -> Tensor:
         query = self.query(self.query_norm(guide.movedim(1, -1))).movedim(-1, 1)
         key = self.key(self.key_norm(x.movedim(1, -1))).movedim(-1, 1)
-        scores = neighbor_similarity(query, key, kernel_size=self.kernel_size)
-        return Upsampled(reassemble(x, scores[:, None], kernel_size=self.kernel_size, softmax=True), guide)
+        return neighbor_similarity(query, key, kernel_size=self.kernel_size)[:, None]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -36,9 +37,10 @@ from medups.training.plan import Plan
 from medups.training.resume import progress_of
 from medups.training.trainer import Hooks, Trainer
 from medups.training.validation import Validator
+from medups.training.watch import Measures, Watch
 from medups.workflows.setup import Run, output_folder, plan_of, set_up_run
 
-_MAY_CHANGE = ("accelerator", "devices", "num_nodes", "workers", "save_seconds")
+_MAY_CHANGE = ("accelerator", "devices", "num_nodes", "workers", "save_seconds", "watch_every")
 _HALF_DTYPES = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}
 
 
@@ -124,6 +126,8 @@ def _fit(
         log.log("no validation cases, so the last weights are used; fold=0 to 4 holds out a fifth of the cases")
     hooks = _hooks(fabric, run, log, progress.steps(plan.steps, done))
     trainer = _trainer(fabric, run, plan, identity, hooks, output_folder(run.settings))
+    if (every := run.settings.training.watch_every) is not None and fabric.is_global_zero:
+        trainer.watch = Watch(every, partial(_log_measures, log))
     if fabric.is_global_zero:
         log.log(_memory(fabric, run, plan, trainer.stream[0]))
     return trainer.run()
@@ -183,6 +187,12 @@ def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
         return mean
 
     return Hooks(validate=validate, scalars=scalars, progress=show_step, log=log.log)
+
+
+def _log_measures(log: RunLog, measures: Measures, step: int) -> None:
+    for path, values in measures.items():
+        log.scalars(f"upsamplers/{path}", values, step)
+        log.note(f"step {step}: {path}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
 
 
 def _predictor(run: Run, fabric: Fabric) -> Any:
