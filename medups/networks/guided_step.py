@@ -7,15 +7,52 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from medups.upsamplers import Upsampled, create_upsampler, upsampler_class
-from medups.upsamplers.base import Scale
+from medups.upsamplers.base import Scale, Upsampler
 from medups.upsamplers.layers import conv
 
 Join = Literal["concat", "guide_first", "add", "none"]
 
 IMAGE_GUIDE_CHANNELS = 16
 """Channels of the guide that is computed from the image for a step without a skip."""
+
+
+class Start(nn.Module):
+    """Begins as the step that was replaced, and learns how much of the new upsampler to use.
+
+    The enlarged map is ``old + share * (new - old)``, channel by channel. The share is 0 at first, so that the output
+    does not change; with a share of 1 it is the new upsampler's output. The same holds for a refined guide.
+
+    Args:
+        replaced: the module that enlarged the map before: one of this library's, or a module called with the map only.
+        channels: channels of the enlarged map.
+        guide_channels: channels of the guide if the upsampler refines it; None if it does not.
+        projected: ``replaced`` reads the projected map.
+    """
+
+    def __init__(
+        self, replaced: nn.Module, spatial_dims: int, channels: int, guide_channels: int | None, projected: bool
+    ) -> None:
+        super().__init__()
+        self.replaced = replaced
+        self.projected = projected
+        self.share = nn.Parameter(torch.zeros(channels, *[1] * spatial_dims))
+        self.guide_share: nn.Parameter | None = None
+        if guide_channels is not None:
+            self.guide_share = nn.Parameter(torch.zeros(guide_channels, *[1] * spatial_dims))
+
+    def forward(self, x: Tensor, guide: Tensor | None, new: Upsampled) -> Upsampled:
+        """``x`` as before the replaced module, ``new`` from the upsampler."""
+        old = self.replaced(x, guide).x if isinstance(self.replaced, Upsampler | ProjectedGuide) else self.replaced(x)
+        missing = [wanted - n for wanted, n in zip(new.x.shape[2:], old.shape[2:], strict=True)]
+        if any(missing):  # at the end, as in MONAI's blocks for skips of odd sizes
+            old = F.pad(old, [n for count in reversed(missing) for n in (0, count)], mode="replicate")
+        refined = new.guide
+        if self.guide_share is not None and refined is not None and guide is not None:
+            refined = guide + self.guide_share * (refined - guide)
+        return Upsampled(old + self.share * (new.x - old), refined)
 
 
 class GuidedStep(nn.Module):
@@ -29,6 +66,9 @@ class GuidedStep(nn.Module):
         norm: module applied to the upsampled map.
         join: how the returned guide is joined to the upsampled map before ``fuse``: ``concat``, ``guide_first`` (the
             reverse order), ``add``, ``none``, or a module called with both. No effect without a guide.
+
+    Attributes:
+        start: what the step begins as, or None; see :class:`Start`.
     """
 
     def __init__(
@@ -46,6 +86,7 @@ class GuidedStep(nn.Module):
         self.norm = norm if norm is not None else nn.Identity()
         self.join = join
         self.fuse = fuse if fuse is not None else nn.Identity()
+        self.start: Start | None = None
 
     def forward(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
         """x [B, C, *in], guide [B, Cg, *out] or None -> [B, C', *out]."""
@@ -53,7 +94,10 @@ class GuidedStep(nn.Module):
 
     def refined(self, x: Tensor, guide: Tensor | None) -> Upsampled:
         """The step's output, and the guide that the upsampler returned."""
-        up = self.upsampler(self.project(x), guide)
+        projected = self.project(x)
+        up = self.upsampler(projected, guide)
+        if self.start is not None:
+            up = self.start(projected if self.start.projected else x, guide, up)
         x = self.norm(up.x)
         if up.guide is not None:
             x = self._joined(x, up.guide)

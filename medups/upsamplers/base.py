@@ -71,6 +71,8 @@ class Upsampler(nn.Module):
     needs_guide: ClassVar[bool] = False
     equal_channels: ClassVar[bool] = False
     """Whether the guide must have as many channels as ``x``."""
+    refines_guide: bool = False
+    """Whether the returned guide differs from the guide."""
     parts: ClassVar[tuple[Part, ...]] = ()
     """Parameters that may need their own learning rates."""
 

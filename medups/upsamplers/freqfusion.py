@@ -92,6 +92,7 @@ class FreqFusion(Upsampler):
         self.highpass_kernel = odd_kernel("FreqFusion", highpass_kernel, "highpass_kernel")
         self.border: Border = border
         self.hamming_window = hamming_window
+        self.refines_guide = high_pass
         m = compressed_channels
         if m is None:
             m = rounded_channels((in_channels + guide_channels) / 4, _CHANNELS_PER_NORM_GROUP, 64)

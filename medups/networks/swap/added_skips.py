@@ -31,17 +31,19 @@ def find_segresnet(net: Any, prefix: str) -> Iterator[Site]:
         last = unwrapped(convs(old[0])[-1])
 
         def place(upsampler: nn.Module, number: int = number, old: nn.Sequential = old) -> Placement:
-            step = renames(GuidedStep(upsampler, project=old[0], join="add"), {"0.": "project."})
+            step = GuidedStep(upsampler, project=old[0], join="add")
+            renames(step, {"0.": "project."})
 
             def install() -> None:
                 steps[number] = step
                 set_class(net, GuidedSegResNet)
 
-            return Placement((), install)
+            return Placement(step, (), install)
 
         dims = len(last.kernel_size)
         channels = last.out_channels
-        yield Site(f"{prefix}up_samples.{number}.1", old[1], dims, (2.0,) * dims, channels, channels, place)
+        path = f"{prefix}up_samples.{number}.1"
+        yield Site(path, old[1], dims, (2.0,) * dims, channels, channels, place, projected=True)
 
 
 class GuidedMedNeXt(MedNeXt):
@@ -78,12 +80,13 @@ def find_mednext(net: Any, prefix: str) -> Iterator[Site]:
             upsampler: nn.Module, number: int = number, dims: int = dims, into: int = into, out: int = out
         ) -> Placement:
             project = projection(dims, into, out)
+            step = GuidedStep(upsampler, project=project, join="add")
 
             def install() -> None:
-                steps[number] = GuidedStep(upsampler, project=project, join="add")
+                steps[number] = step
                 set_class(net, GuidedMedNeXt)
 
-            return Placement((project,), install)
+            return Placement(step, (project,), install)
 
         yield Site(f"{prefix}up_blocks.{number}", old, dims, (2.0,) * dims, out, out, place)
 

@@ -104,9 +104,10 @@ def _upcat(net: nn.Module, path: str, block: Any, width: int | None) -> Site | K
         project = projection(dims, replaced.in_channels, channels) if preconv is None else preconv
         step = GuidedStep(upsampler, block.convs, project=project, join="guide_first")
         renames(step, {"convs.": "fuse.", "upsample.preconv.": "project."})
-        return Placement((project,) if preconv is None else (), partial(_replace, net, block, step))
+        return Placement(step, (project,) if preconv is None else (), partial(_replace, net, block, step))
 
-    return Site(f"{path}.upsample.{name}", replaced, dims, tuple(ratio), channels, skip or None, place)
+    path, guide = f"{path}.upsample.{name}", skip or None
+    return Site(path, replaced, dims, tuple(ratio), channels, guide, place, projected=preconv is not None)
 
 
 def _transposed_and_skip(net: nn.Module, path: str, block: Any, _: int | None) -> Site | Kept:
@@ -117,7 +118,7 @@ def _transposed_and_skip(net: nn.Module, path: str, block: Any, _: int | None) -
         project = projection(dims, old.in_channels, channels)
         step = GuidedStep(upsampler, block.conv_block, project=project)
         renames(step, {"conv_block.": "fuse."})
-        return Placement((project,), partial(_replace, net, block, step))
+        return Placement(step, (project,), partial(_replace, net, block, step))
 
     return Site(f"{path}.transp_conv", block.transp_conv, dims, tuple(old.stride), channels, channels, place)
 
@@ -130,12 +131,13 @@ def _attention(net: nn.Module, path: str, block: Any, _: int | None) -> Site | K
     def place(upsampler: nn.Module) -> Placement:
         project = projection(dims, conv.in_channels, channels)
         join = AttentionJoin(block.attention)
-        step = NestedStep(block.submodule, GuidedStep(upsampler, block.merge, project=project, norm=up.adn, join=join))
+        guided = GuidedStep(upsampler, block.merge, project=project, norm=up.adn, join=join)
+        step = NestedStep(block.submodule, guided)
         renames(
             step,
             {"attention.": "step.join.attention.", "merge.": "step.fuse.", "upconv.up.adn.": "step.norm."},
         )
-        return Placement((project,), partial(_replace, net, block, step))
+        return Placement(guided, (project,), partial(_replace, net, block, step))
 
     return Site(f"{path}.upconv.up.conv", conv, dims, tuple(conv.stride), channels, channels, place)
 
@@ -155,13 +157,18 @@ def guided_step(path: str, step: GuidedStep) -> Iterator[Site]:
         return
 
     def place(upsampler: nn.Module) -> Placement:
-        return Placement((), partial(setattr, step, "upsampler", upsampler))
+        def install() -> None:
+            step.upsampler, step.start = upsampler, None
+
+        return Placement(step, (), install)
 
     guide = old.guide_channels
     if isinstance(step.upsampler, ProjectedGuide):
         guide = step.upsampler.project.in_channels
     path = f"{path}.upsampler".lstrip(".")
-    yield Site(path, step.upsampler, old.spatial_dims, tuple(old.scale_factor), old.in_channels, guide, place)
+    no_start = "" if step.start is None else "it has a start from an earlier swap"
+    sizes = old.spatial_dims, tuple(old.scale_factor), old.in_channels, guide
+    yield Site(path, step.upsampler, *sizes, place, projected=True, no_start=no_start)
 
 
 def _single(net: nn.Module, path: str, module: Any) -> Site | Kept:
@@ -172,7 +179,8 @@ def _single(net: nn.Module, path: str, module: Any) -> Site | Kept:
 
     def place(upsampler: nn.Module) -> Placement:
         project = projection(dims, module.in_channels, module.out_channels)
-        return Placement((project,), partial(_replace, net, module, GuidedStep(upsampler, project=project)))
+        step = GuidedStep(upsampler, project=project)
+        return Placement(step, (project,), partial(_replace, net, module, step))
 
     return Site(path, module, dims, tuple(module.stride), module.out_channels, None, place)
 

@@ -38,15 +38,19 @@ def find_pyramid(net: Any, prefix: str) -> Iterator[Site]:
         dims, channels = len(out.kernel_size), out.in_channels
 
         def place(upsampler: nn.Module, number: int = number, dims: int = dims, channels: int = channels) -> Placement:
+            step = GuidedStep(upsampler, join="add")
+
             def install() -> None:
                 if not isinstance(net, GuidedFPN):
                     set_class(net, GuidedFPN)
                     sizes = {"spatial_dims": dims, "in_channels": channels, "guide_channels": channels}
                     nearest = partial(create_upsampler, "nearest", **sizes)
                     net.steps = nn.ModuleList(GuidedStep(nearest(), join="add") for _ in range(len(layers) - 1))
-                net.steps[number] = GuidedStep(upsampler, join="add")
+                net.steps[number] = step
 
-            return Placement((), install)
+            return Placement(step, (), install)
 
-        nearest = nn.Upsample(scale_factor=2.0)  # the forward pass's interpolation
-        yield Site(f"{prefix}steps.{number}", nearest, dims, (2.0,) * dims, channels, channels, place)
+        # the forward pass's interpolation
+        nearest = create_upsampler("nearest", spatial_dims=dims, in_channels=channels, guide_channels=channels)
+        path = f"{prefix}steps.{number}"
+        yield Site(path, nearest, dims, (2.0,) * dims, channels, channels, place, projected=True)

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from medups.networks.guided_step import GuidedStep
 from medups.upsamplers.layers import conv
 
 TRANSPOSED = (nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
@@ -40,8 +41,9 @@ def set_class(module: nn.Module, guided: type[nn.Module]) -> None:
 
 
 class Placement(NamedTuple):
-    """New modules besides the upsampler, and the function that installs all of them."""
+    """The guided step, new modules besides the upsampler, and the function that installs all of them."""
 
+    step: GuidedStep
     new: tuple[nn.Module, ...]
     install: Callable[[], None]
 
@@ -57,6 +59,8 @@ class Site:
         guide_channels: None if there is no map to guide the step.
         place: function from the new upsampler to its placement.
         image_guide: the guide must be computed from the image, which is done only for upsamplers that need a guide.
+        projected: the replaced module reads the map after the step's projection.
+        no_start: why the new upsampler cannot start as the replaced module; empty if it can.
     """
 
     path: str
@@ -67,6 +71,8 @@ class Site:
     guide_channels: int | None
     place: Callable[[nn.Module], Placement]
     image_guide: bool = False
+    projected: bool = False
+    no_start: str = ""
 
     @property
     def old(self) -> str:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
 
-from medups.networks.guided_step import GuidedStep, reads_guide, step_upsampler
+from medups.networks.guided_step import GuidedStep, Start, reads_guide, step_upsampler
 from medups.networks.swap.blocks import find_blocks, find_transposed
 from medups.networks.swap.nets import find_nets
 from medups.networks.swap.report import Kept, Swapped, SwapReport
-from medups.networks.swap.site import Placement, Site, describe
+from medups.networks.swap.site import Site, describe
 from medups.upsamplers import upsampler_class
 from medups.upsamplers.layers import CONV_CLASSES
 
@@ -26,7 +26,13 @@ _KNOWN = (
 
 
 def swap_upsampling(
-    net: nn.Module, upsampler: str, *, only: str | Sequence[str] | None = None, dry_run: bool = False, **options: Any
+    net: nn.Module,
+    upsampler: str,
+    *,
+    only: str | Sequence[str] | None = None,
+    dry_run: bool = False,
+    start: Literal["published", "interpolation"] = "published",
+    **options: Any,
 ) -> SwapReport:
     """Replace the upsampling of ``net`` in place by ``upsampler``, guided by its skips where available.
 
@@ -36,6 +42,10 @@ def swap_upsampling(
         upsampler: any name of ``list_upsamplers()``.
         only: patterns of paths such as ``"decoder*"``; other steps are kept.
         dry_run: report what would change, without changing anything.
+        start: ``published`` starts from the method's own initial weights, for training from scratch. ``interpolation``
+            is for trained networks: each step starts as the interpolation or transposed convolution that it replaces,
+            so that the network's output does not change, and learns how much of the new upsampler to use; see
+            :class:`~medups.networks.guided_step.Start`.
         options: further arguments of the upsampler.
 
     Returns:
@@ -49,6 +59,8 @@ def swap_upsampling(
     """
     if not isinstance(net, nn.Module):
         raise TypeError(f"swap_upsampling: expected a network, got {type(net).__name__}")
+    if start not in ("published", "interpolation"):
+        raise ValueError(f"swap_upsampling: start must be 'published' or 'interpolation', got {start!r}")
     needs_guide = upsampler_class(upsampler).needs_guide
     patterns = [only] if isinstance(only, str) else only
     report, installs = SwapReport(), []
@@ -56,12 +68,14 @@ def swap_upsampling(
         for step in _find(net, needs_guide):
             if isinstance(step, Site) and patterns is not None and not _matches(step.path, patterns):
                 step = Kept(step.path, step.old, "its path matches none of the patterns")
+            if isinstance(step, Site) and start == "interpolation" and step.no_start:
+                step = Kept(step.path, step.old, f"{step.no_start}, so that the new upsampler cannot start from it")
             if isinstance(step, Kept):
                 report.kept.append(step)
                 continue
-            placement, swapped = _build_step(step, net, upsampler, options)
+            install, swapped = _build_step(step, net, upsampler, options, start == "interpolation")
             report.swapped.append(swapped)
-            installs.append(placement.install)
+            installs.append(install)
     if not report.swapped:
         reasons = "".join(f"\n  {kept}" for kept in report.kept) or " no upsampling was found."
         raise ValueError(
@@ -116,7 +130,9 @@ def _find(net: nn.Module, needs_guide: bool) -> Iterator[Site | Kept]:
             yield Kept(path, describe(module), "its channels and skip are unknown")
 
 
-def _build_step(site: Site, net: nn.Module, upsampler: str, options: Mapping[str, Any]) -> tuple[Placement, Swapped]:
+def _build_step(
+    site: Site, net: nn.Module, upsampler: str, options: Mapping[str, Any], from_replaced: bool
+) -> tuple[Callable[[], None], Swapped]:
     unguided = site.image_guide and not upsampler_class(upsampler).needs_guide
     guide_channels = None if unguided else site.guide_channels
     try:
@@ -124,8 +140,13 @@ def _build_step(site: Site, net: nn.Module, upsampler: str, options: Mapping[str
     except ValueError as error:
         raise ValueError(f"swap_upsampling: {site.path}: {error}") from error
     placement = site.place(new)
+    start = None
+    if from_replaced:
+        refined = guide_channels if getattr(new, "refines_guide", False) else None
+        start = Start(site.replaced, site.spatial_dims, site.channels, refined, site.projected)
+    added = (new, *placement.new) if start is None else (new, *placement.new, start)
     like = next(net.parameters(), torch.zeros(0))
-    for module in (new, *placement.new):
+    for module in added:
         module.to(like.device, like.dtype)
     swapped = Swapped(
         path=site.path,
@@ -135,9 +156,14 @@ def _build_step(site: Site, net: nn.Module, upsampler: str, options: Mapping[str
         channels=site.channels,
         guide_channels=guide_channels,
         old_parameters=_count((site.replaced,)),
-        new_parameters=_count((new, *placement.new)),
+        new_parameters=_count(added),
     )
-    return placement, swapped
+
+    def install() -> None:
+        placement.install()
+        placement.step.start = start
+
+    return install, swapped
 
 
 def _drop_unused_stems(net: nn.Module) -> None:

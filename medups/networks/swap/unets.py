@@ -85,7 +85,8 @@ def find_unet(level: nn.Module, path: str, skip: SkipConnection | None = None) -
         channels = old.out_channels if skip is not None else convs(down)[-1].out_channels
         guide = input_channels if skip is not None else IMAGE_GUIDE_CHANNELS
         place = partial(_place_in_unet, level, old, getattr(block, "adn", None), unit, input_channels, skip)
-        yield Site(place_path, old, dims, ratio, channels, guide, place, image_guide=skip is None)
+        no_start = "" if skip is not None else "its transposed convolution computes the classes"
+        yield Site(place_path, old, dims, ratio, channels, guide, place, image_guide=skip is None, no_start=no_start)
     yield from find_unet(inner.submodule, f"{path}.1.submodule", inner)
 
 
@@ -102,9 +103,11 @@ def _place_in_unet(
     dims = len(old.stride)
     old_names = {"0.adn.": "norm.", "1.": "fuse."} if unit is not None else {"adn.": "norm."}
     step: nn.Module
+    guided: GuidedStep
     if skip is not None:
         project = projection(dims, old.in_channels, old.out_channels)
-        step = renames(GuidedStep(upsampler, unit, project=project, norm=adn, join="none"), old_names)
+        guided = GuidedStep(upsampler, unit, project=project, norm=adn, join="none")
+        step = renames(guided, old_names)
         new: tuple[nn.Module, ...] = (project,)
     else:
         width = convs(level[0])[-1].out_channels
@@ -112,7 +115,8 @@ def _place_in_unet(
         stem = _stem(upsampler, dims, image_channels)
         classes = conv(dims, width, old.out_channels, 3)
         norm = nn.Sequential(classes, *([] if adn is None else [adn]))
-        step = ImageStep(stem, GuidedStep(upsampler, unit, project=project, norm=norm, join="none"))
+        guided = GuidedStep(upsampler, unit, project=project, norm=norm, join="none")
+        step = ImageStep(stem, guided)
         renames(step, {name: f"step.{to.replace('norm.', 'norm.1.')}" for name, to in old_names.items()})
         new = (project, stem, classes)
 
@@ -122,7 +126,7 @@ def _place_in_unet(
         if skip is not None:
             set_class(skip, RefinedSkip)
 
-    return Placement(new, install)
+    return Placement(guided, new, install)
 
 
 def _image_step(old: ImageStep, path: str, image_channels: int) -> Iterator[Site]:
@@ -139,7 +143,7 @@ def _image_step(old: ImageStep, path: str, image_channels: int) -> Iterator[Site
                 old.stem = stem
                 placed.install()
 
-            return Placement((stem,), install)
+            return Placement(old.step, (stem,), install)
 
         yield replace(site, guide_channels=IMAGE_GUIDE_CHANNELS, place=place, image_guide=True)
 
