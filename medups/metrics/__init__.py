@@ -2,10 +2,11 @@
 
 from medups.metrics.case import OrganScore, evaluate_case, hd95_unit
 from medups.metrics.overlap import dice
-from medups.metrics.surface import hausdorff95_mm, surface_dice, surface_distances
+from medups.metrics.surface import border_dice, hausdorff95_mm, surface_dice, surface_distances
 
 __all__ = [
     "OrganScore",
+    "border_dice",
     "dice",
     "evaluate_case",
     "hausdorff95_mm",

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from medups.metrics.overlap import Mask
+from medups.metrics.overlap import Mask, dice
 
 Distances = NDArray[np.float64]
 
@@ -55,6 +55,19 @@ def surface_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance
     if not pred.any() or not label.any():
         return 0.0
     return float(np.mean(np.concatenate(surface_distances(pred, label, spacing_mm)) <= tolerance_mm))
+
+
+def border_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm: float) -> float | None:
+    """Dice of the voxels at most ``width_mm`` from the label's surface voxels, 0 to 1; None if the label is empty.
+
+    Errors elsewhere do not count, so organs of different sizes are comparable.
+    """
+    if not label.any():
+        return None
+    box = tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(pred | label))
+    pred, label = pred[box], label[box]
+    band = ndimage.distance_transform_edt(~_surface(label), sampling=spacing_mm) <= width_mm
+    return dice(pred & band, label & band)
 
 
 def _surface(mask: Mask) -> Mask:

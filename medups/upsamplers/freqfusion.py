@@ -57,8 +57,8 @@ class FreqFusion(Upsampler):
 
     needs_guide = True
     parts = (
-        Part("kernels", ("lowpass.*", "highpass.*")),
-        Part("offsets", ("offsets.*",)),
+        Part("kernels", ("lowpass.*", "highpass.*"), adaptive=0.1),
+        Part("offsets", ("offsets.*",), adaptive=0.01),
     )
 
     def __init__(

@@ -91,7 +91,7 @@ class ReSFU(Upsampler):
 
     needs_guide = True
     parts = (
-        Part("paired_difference", ("semantic.*", "detail.*")),
+        Part("paired_difference", ("semantic.*", "detail.*"), adaptive=0.3),
         Part("embedding", ("query.*", "key.*")),
     )
 
