@@ -46,6 +46,7 @@ NETWORKS: Mapping[str, list[str]] = {
 }  # fmt: skip
 UPSAMPLERS: Mapping[str, list[str]] = {
     "resfu": ["upsampler=resfu", "upsampler.options.embed_channels=8"],  # a quarter of the paper's, as in the demo
+    "freqfusion": ["upsampler=freqfusion", "upsampler.options.compressed_channels=null"],  # (C + Cg) / 4, as published
 }
 MAIN = ("linear", "resfu", "freqfusion")
 
@@ -151,7 +152,7 @@ def run(cell: Cell, work: Path) -> Path:
 def _means(values: Iterable[Mapping[str, float | None]]) -> list[str]:
     """The mean of every measure over the organs, or cases, that have a value."""
     collected = list(values)
-    columns = [[value[measure] for value in collected if value[measure] is not None] for measure in MEASURES]
+    columns = [[given for value in collected if (given := value[measure]) is not None] for measure in MEASURES]
     return [f"{np.mean(column):.5g}" if column else "" for column in columns]
 
 
