@@ -66,6 +66,7 @@ class Watch:
         self.report({path: values for path, values in measures.items() if values}, number)
 
 
+@torch.no_grad()
 def upsampler_measures(upsampler: Upsampler, x: Tensor, guide: Tensor | None) -> dict[str, float]:
     """What the upsampler's kernels and offsets do for these inputs.
 

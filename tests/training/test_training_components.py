@@ -17,7 +17,7 @@ from medups.training.memory import estimate_memory
 from medups.training.objective import objective
 from medups.training.param_groups import parameter_groups
 from medups.training.plan import Plan, rate_at
-from medups.upsamplers import CARAFE
+from medups.upsamplers import CARAFE, FreqFusion, ReSFU
 
 
 @pytest.mark.parametrize(("accumulate", "processes"), [(1, 1), (2, 1), (1, 2), (3, 4)])
@@ -88,17 +88,37 @@ def test_cosine_rate():
     )
 
 
-def test_parameter_groups():
-    """Upsamplers keep the product of rate and decay; vectors have no decay; every parameter is in one group."""
-    network = nn.Sequential(nn.Conv2d(4, 4, 1), CARAFE(2, 4))
-    groups = parameter_groups(network, 0.1, 0.01, decay_all=False, upsampler_rate=500)
+def rates_of(network, **arguments):
+    groups = parameter_groups(network, 0.1, 0.01, **arguments)
     assert sum(len(group["params"]) for group in groups) == len(list(network.parameters()))
-    options = {id(p): (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
-    assert options[id(network[0].weight)] == (0.1, 0.01)
-    assert options[id(network[0].bias)] == (0.1, 0)
-    assert options[id(network[1].encode.weight)] == pytest.approx((50, 0.01 / 500))
-    assert options[id(network[1].encode.bias)] == (50, 0)
-    assert len(parameter_groups(network, 0.1, 0.01)) == 1
+    names = {id(p): name for name, p in network.named_parameters()}
+    return {names[id(p)]: (group["lr"], group["weight_decay"]) for group in groups for p in group["params"]}
+
+
+def test_rates_by_part():
+    """The product of rate and decay stays the same; vectors have no decay; every parameter is in one group."""
+    network = nn.Sequential(nn.Conv2d(4, 4, 1), CARAFE(2, 4))
+    options = rates_of(network, decay_all=False, rates={"kernels": 500, "1.compress.*": 2, "offsets": 3})
+    assert options["0.weight"] == (0.1, 0.01)
+    assert options["0.bias"] == (0.1, 0)
+    assert options["1.encode.weight"] == pytest.approx((50, 0.01 / 500))
+    assert options["1.encode.bias"] == (50, 0)
+    assert options["1.compress.weight"] == pytest.approx((0.2, 0.005))
+    assert rates_of(network, rates={"kernels": 0})["1.encode.weight"] == (0, 0)
+    with pytest.raises(ValueError, match=r"'1\.decode' is neither a part of an upsampler .*, such as '0\.weight'"):
+        parameter_groups(network, 0.1, 0.01, rates={"1.decode": 2})
+
+
+def test_default_rates_depend_on_the_optimizer():
+    network = nn.Sequential(FreqFusion(2, 8, 8), ReSFU(2, 8, 8, embed_channels=8))
+    adaptive, sgd = rates_of(network), rates_of(network, adaptive=False)
+    assert {name for name, (rate, _) in sgd.items() if rate != 0.1} == set()
+    assert adaptive["0.offsets.offset.weight"] == pytest.approx((0.001, 1))
+    assert adaptive["0.highpass.bias"] == pytest.approx((0.01, 0.1))
+    assert adaptive["1.detail.weight"] == pytest.approx((0.03, 0.01 / 0.3))
+    assert adaptive["0.compress.weight"] == adaptive["1.query.weight"] == (0.1, 0.01)
+    given = rates_of(network, rates={"offsets": None, "kernels": 1, "paired_difference": 1})
+    assert {name.split(".")[1] for name, (rate, _) in given.items() if rate != 0.1} == {"offsets"}
 
 
 def test_published_loss_by_hand():
