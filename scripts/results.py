@@ -27,7 +27,6 @@ import numpy as np
 CASES, TEST = 48, ["0017", "0018", "0019", "0020", *(f"{number:04d}" for number in range(37, 49))]
 TOLERANCE_MM, BAND_MM = 1.0, 4.0
 MEASURES = ("dice", "hd95", "surface_dice", "border_dice")
-TABLE = Path(__file__).parents[1] / "docs" / "results.csv"
 COLUMNS = ("network", "upsampler", "steps", "seed", "kind", "name", *MEASURES)
 
 NETWORKS: Mapping[str, list[str]] = {
@@ -66,6 +65,7 @@ PARTS = {
     "long": Part(("transunet_tiny",), MAIN, 2880, 3),
     "volume": Part(("unet_3d",), MAIN, 600, 3),
     "gpu": Part(("transunet", "swin_unet"), MAIN, 3000, 3),  # needs a GPU
+    "self-test": Part(("transunet_tiny",), ("linear",), 2, 1),
 }
 
 
@@ -97,11 +97,11 @@ def cells(parts: list[str], seeds: int) -> Iterator[Cell]:
                         yield Cell(network, upsampler, part.steps, seed)
 
 
-def finished() -> set[tuple[str, ...]]:
+def finished(table: Path) -> set[tuple[str, ...]]:
     """The keys of the runs in the table."""
-    if not TABLE.is_file():
+    if not table.is_file():
         return set()
-    with TABLE.open(encoding="utf-8", newline="") as file:
+    with table.open(encoding="utf-8", newline="") as file:
         return {tuple(row[column] for column in COLUMNS[:4]) for row in csv.DictReader(file)}
 
 
@@ -156,16 +156,15 @@ def _means(values: Iterable[Mapping[str, float | None]]) -> list[str]:
     return [f"{np.mean(column):.5g}" if column else "" for column in columns]
 
 
-def add_rows(rows: str) -> None:
+def add_rows(table: Path, rows: str) -> None:
     """Add finished rows to the table, which is never half-written."""
-    header = "" if TABLE.is_file() else ",".join(COLUMNS) + "\n"
-    text = TABLE.read_text(encoding="utf-8") if TABLE.is_file() else header
-    temporary = TABLE.with_suffix(".tmp")
+    text = table.read_text(encoding="utf-8") if table.is_file() else ",".join(COLUMNS) + "\n"
+    temporary = table.with_suffix(".tmp")
     temporary.write_text(text + rows.replace("\r\n", "\n"), encoding="utf-8", newline="\n")
-    temporary.replace(TABLE)
+    temporary.replace(table)
 
 
-def run_all(pending: list[Cell], work: Path, jobs: int) -> int:
+def run_all(pending: list[Cell], work: Path, table: Path, jobs: int) -> int:
     """Run all pending cells, ``jobs`` at a time, each in a process of its own; returns the number of failures."""
     threads = str(max(1, (os.cpu_count() or 1) // jobs))
     began, failed = time.perf_counter(), 0
@@ -183,7 +182,7 @@ def run_all(pending: list[Cell], work: Path, jobs: int) -> int:
                 failed += 1
                 print(f"{cell.name} failed; see {work / cell.name}.log", flush=True)
                 continue
-            add_rows((work / cell.name / "scores.csv").read_text(encoding="utf-8"))
+            add_rows(table, (work / cell.name / "scores.csv").read_text(encoding="utf-8"))
             left = (time.perf_counter() - began) / number * (len(pending) - number)
             print(f"{cell.name}: {number} of {len(pending)}, about {left / 60:.0f} min left", flush=True)
     return failed
@@ -195,6 +194,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=max(part.seeds for part in PARTS.values()))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time")
     parser.add_argument("--work", type=Path, default=Path("runs/results"))
+    parser.add_argument("--table", type=Path, default=Path(__file__).parents[1] / "docs" / "results.csv")
     parser.add_argument("--cell", help=argparse.SUPPRESS)
     options = parser.parse_args()
     every = {cell.name: cell for cell in cells(list(PARTS), options.seeds)}
@@ -209,10 +209,10 @@ def main() -> None:
         for number, _ in enumerate(write_phantoms(phantoms, CASES, seed=0), 1):
             print(f"phantom {number} of {CASES}", flush=True)
         (phantoms / "done").touch()
-    done = finished()
+    done = finished(options.table)
     pending = [cell for cell in cells(options.parts, options.seeds) if cell.key not in done]
-    print(f"{len(done)} runs in {TABLE}, {len(pending)} to do", flush=True)
-    sys.exit(1 if run_all(pending, options.work, options.jobs) else 0)
+    print(f"{len(done)} runs in {options.table}, {len(pending)} to do", flush=True)
+    sys.exit(1 if run_all(pending, options.work, options.table, options.jobs) else 0)
 
 
 if __name__ == "__main__":

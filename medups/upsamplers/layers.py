@@ -44,9 +44,14 @@ def rounded_channels(channels: float, multiple: int, most: int) -> int:
 
 
 class GroupNorm(nn.GroupNorm):
-    """Group norm that also accepts a map of one pixel in a batch of one, which torch's module rejects."""
+    """Group norm that also accepts a map of one pixel in a batch of one, which torch's module rejects.
+
+    Maps of a frozen encoder are made contiguous: on a CPU torch's gradient crashes if a channels_last map needs none.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
+        if not x.requires_grad and torch.is_grad_enabled():
+            x = x.contiguous()
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
 

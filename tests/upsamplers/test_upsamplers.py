@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medups.upsamplers import Interpolate, ReSFU, create_upsampler
+from medups.upsamplers import Interpolate, ReSFU, create_upsampler, list_upsamplers
 
 
 def test_imports_only_torch():
@@ -120,3 +120,22 @@ def test_interpolate_matches_torch():
 def test_bad_arguments(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("name", list_upsamplers())
+def test_frozen_encoder(name, dims):
+    """Maps in channels_last that need no gradient give the parameters the gradients of contiguous maps."""
+    torch.manual_seed(0)
+    layout = {2: torch.channels_last, 3: torch.channels_last_3d}[dims]
+    upsampler = create_upsampler(name, spatial_dims=dims, in_channels=16, guide_channels=16)
+    x, guide = torch.randn(2, 16, *[4] * dims), torch.randn(2, 16, *[8] * dims)
+    gradients = []
+    for change in (lambda value: value, lambda value: value.contiguous(memory_format=layout)):
+        upsampler.zero_grad()
+        out = upsampler(change(x), change(guide))
+        if not list(upsampler.parameters()):
+            return
+        change(out.x.square()).sum().backward()
+        gradients.append([p.grad.clone() for p in upsampler.parameters() if p.grad is not None])
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)

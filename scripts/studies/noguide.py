@@ -1,0 +1,28 @@
+"""Are ReSFU and FreqFusion of use without a guide, when the enlarged deep map is its own guide?"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from scenes import bars, errors, fit, repeated, restorer, save
+
+RATIO, STEPS, SEEDS = 2, 300, 3
+VARIANTS: dict[str, dict[str, Any]] = {
+    "resfu": {"embed_channels": 8},
+    "freqfusion": {"compressed_channels": 16},
+    "carafe": {},
+    "dysample": {},
+    "linear": {},
+}
+
+
+def measure(variant: str, seed: int) -> dict[str, float]:
+    net = restorer(variant, RATIO, seed, own_guide=True, **VARIANTS[variant])
+    fit(net, RATIO, STEPS, seed=seed)
+    return errors(net, RATIO)
+
+
+if __name__ == "__main__":
+    results = repeated(list(VARIANTS), SEEDS, measure)
+    save("noguide", results)
+    bars("noguide", results, ("border", "inside"))
