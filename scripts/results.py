@@ -43,11 +43,22 @@ NETWORKS: Mapping[str, list[str]] = {
     "transunet": ["data=phantom", "network=transunet", "training=published", "training.epochs=null"],
     "swin_unet": ["data=phantom", "network=swin_unet", "training=published_swin", "training.epochs=null"],
 }  # fmt: skip
+_RESFU = ["upsampler=resfu", "upsampler.options.embed_channels=8"]  # a quarter of the paper's, as in the demo
+_FREQFUSION = ["upsampler=freqfusion", "upsampler.options.compressed_channels=null"]  # (C + Cg) / 4, as published
 UPSAMPLERS: Mapping[str, list[str]] = {
-    "resfu": ["upsampler=resfu", "upsampler.options.embed_channels=8"],  # a quarter of the paper's, as in the demo
-    "freqfusion": ["upsampler=freqfusion", "upsampler.options.compressed_channels=null"],  # (C + Cg) / 4, as published
-}
+    "resfu": _RESFU,
+    "freqfusion": _FREQFUSION,
+    "resfu, equal rates": [*_RESFU, "training.rates.paired_difference=1"],
+    "resfu, 0.1": [*_RESFU, "training.rates.paired_difference=0.1"],
+    "freqfusion, equal rates": [*_FREQFUSION, "training.rates.offsets=1", "training.rates.kernels=1"],
+    "freqfusion, kernels 1": [*_FREQFUSION, "training.rates.kernels=1"],
+    "freqfusion, no offsets": [*_FREQFUSION, "upsampler.options.offset_generator=false"],
+    "freqfusion, low-pass only": [
+        *_FREQFUSION, "upsampler.options.offset_generator=false", "upsampler.options.high_pass=false",
+    ],
+}  # fmt: skip
 MAIN = ("linear", "resfu", "freqfusion")
+VARIANTS = tuple(name for name in UPSAMPLERS if "," in name)
 
 
 @dataclass(frozen=True)
@@ -63,6 +74,7 @@ class Part:
 PARTS = {
     "demo": Part(("transunet_tiny", "basic_unet"), (*MAIN, "carafe", "dysample"), 720, 5),
     "long": Part(("transunet_tiny",), MAIN, 2880, 3),
+    "causes": Part(("transunet_tiny",), VARIANTS, 720, 5),
     "volume": Part(("unet_3d",), MAIN, 600, 3),
     "gpu": Part(("transunet", "swin_unet"), MAIN, 3000, 3),  # needs a GPU
     "self-test": Part(("transunet_tiny",), ("linear",), 2, 1),
@@ -80,7 +92,7 @@ class Cell:
 
     @property
     def name(self) -> str:
-        return f"{self.network}-{self.upsampler}-{self.steps}-{self.seed}"
+        return f"{self.network}-{self.upsampler}-{self.steps}-{self.seed}".replace(", ", "-").replace(" ", "_")
 
     @property
     def key(self) -> tuple[str, ...]:
@@ -190,7 +202,7 @@ def run_all(pending: list[Cell], work: Path, table: Path, jobs: int) -> int:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--parts", nargs="+", default=["demo", "long", "volume"], choices=PARTS)
+    parser.add_argument("--parts", nargs="+", default=["demo", "long", "volume", "causes"], choices=PARTS)
     parser.add_argument("--seeds", type=int, default=max(part.seeds for part in PARTS.values()))
     parser.add_argument("--jobs", type=int, default=os.cpu_count(), help="runs at the same time")
     parser.add_argument("--work", type=Path, default=Path("runs/results"))

@@ -1,14 +1,15 @@
-"""Rebuild the tables of docs/results.md from evaluation folders named <upsampler>-<seed>.
+"""Rebuild the tables of docs/results.md from docs/results.csv, which scripts/results.py writes.
 
-python scripts/docs/results_page.py runs/results/evaluation
+    python scripts/docs/results_page.py
 
-Intervals are 95% bootstrap intervals over cases, each averaged over its organs and seeds; differences pair the cases.
+Differences are paired by case and by seed; intervals are 95% bootstrap intervals over cases, each averaged over its
+organs and over the seeds that both upsamplers have. The spread over seeds is the standard deviation of their means.
 """
 
 from __future__ import annotations
 
-import argparse
 import csv
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,25 +17,23 @@ import numpy as np
 from numpy.typing import NDArray
 from page import DOCS, replace_section
 
-BASELINE = "bilinear"
+BASELINE = "linear"
+MEASURES = {"dice": "Dice", "border_dice": "border Dice", "surface_dice": "surface Dice", "hd95": "HD95, mm"}
 _DRAWS = 10_000
-Scores = dict[str, dict[str, NDArray[np.float64]]]  # upsampler -> measure -> [seeds, cases]
+
+Run = tuple[str, str, str]  # network, steps, upsampler
+Table = dict[Run, dict[int, dict[str, dict[str, float]]]]  # run -> seed -> case or organ -> measure -> value
 
 
-def read(folder: Path) -> tuple[Scores, list[str]]:
-    """Dice and HD95 by case, averaged over the organs that have a value."""
-    values: dict[str, dict[str, list[list[float]]]] = {}
-    names: list[str] = []
-    for run in sorted(path for path in folder.iterdir() if (path / "cases.csv").is_file()):
-        upsampler = run.name.rsplit("-", 1)[0]
-        with (run / "cases.csv").open(encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        names = sorted({row["case"] for row in rows})
-        for measure in ("dice", "hd95"):
-            by_case = [[float(row[measure]) for row in rows if row["case"] == name and row[measure]] for name in names]
-            values.setdefault(upsampler, {}).setdefault(measure, []).append([float(np.mean(case)) for case in by_case])
-    scores = {up: {measure: np.array(value) for measure, value in of.items()} for up, of in values.items()}
-    return scores, names
+def read(path: Path, kind: str) -> Table:
+    """The rows of cases, or of organs."""
+    table: Table = defaultdict(lambda: defaultdict(dict))
+    with path.open(encoding="utf-8", newline="") as file:
+        for row in csv.DictReader(file):
+            if row["kind"] == kind:
+                values = {measure: float(row[measure] or "nan") for measure in MEASURES}
+                table[row["network"], row["steps"], row["upsampler"]][int(row["seed"])][row["name"]] = values
+    return table
 
 
 def interval(cases: NDArray[np.float64]) -> tuple[float, float]:
@@ -44,31 +43,57 @@ def interval(cases: NDArray[np.float64]) -> tuple[float, float]:
     return float(low), float(high)
 
 
-def table(scores: Scores) -> Iterator[str]:
-    yield "| decoder | Dice | seeds | against bilinear | HD95, mm | seeds | against bilinear |"
-    yield "|---|--:|--:|--:|--:|--:|--:|"
-    for upsampler in sorted(scores, key=lambda name: (name != BASELINE, name)):
-        cells = []
-        for measure, digits in (("dice", 3), ("hd95", 2)):
-            score, base = scores[upsampler][measure], scores[BASELINE][measure]
-            seeds = ", ".join(f"{value:.{digits}f}" for value in score.mean(1))
-            difference = "" if upsampler == BASELINE else _with_interval(score.mean(0) - base.mean(0), digits, sign="+")
-            cells += [_with_interval(score.mean(0), digits), seeds, difference]
-        yield f"| `{upsampler}` | {' | '.join(cells)} |"
+def values(table: Table, run: Run, seeds: list[int], measure: str) -> NDArray[np.float64]:
+    """[seeds, cases or organs]."""
+    names = sorted(table[run][seeds[0]])
+    return np.array([[table[run][seed][name][measure] for name in names] for seed in seeds])
 
 
-def _with_interval(cases: NDArray[np.float64], digits: int, sign: str = "") -> str:
-    low, high = interval(cases)
-    return f"{cases.mean():{sign}.{digits}f} ({low:{sign}.{digits}f} to {high:{sign}.{digits}f})"
+def differences(table: Table, run: Run, measure: str) -> NDArray[np.float64]:
+    """Against the baseline [cases or organs], the mean over shared seeds."""
+    base = (*run[:2], BASELINE)
+    seeds = sorted(table[run].keys() & table[base].keys())
+    return np.nanmean(values(table, run, seeds, measure) - values(table, base, seeds, measure), 0)
+
+
+def sections(cases: Table, organs: Table) -> Iterator[str]:
+    """A heading and two tables for every network and number of steps."""
+    for network, steps in sorted({run[:2] for run in cases}, key=lambda pair: (int(pair[1]), pair[0])):
+        runs = sorted((run for run in cases if run[:2] == (network, steps)), key=lambda run: (run[2] != BASELINE, run))
+        if len(runs) < 2:
+            continue
+        yield f"**`{network}`, {steps} steps**"
+        yield ""
+        heads = " | ".join(f"{title} against {BASELINE}" for title in MEASURES.values())
+        yield f"| upsampler | seeds | Dice | spread over seeds | {heads} |"
+        yield "|---|--:|--:|--:|" + "--:|" * len(MEASURES)
+        for run in runs:
+            seeds = sorted(cases[run])
+            means = np.nanmean(values(cases, run, seeds, "dice"), 1)
+            spread = f"{means.std(ddof=1):.3f}" if len(means) > 1 else ""
+            cells = [] if run[2] != BASELINE else [""] * len(MEASURES)
+            for measure in MEASURES if not cells else ():
+                digits = 2 if measure == "hd95" else 3
+                difference = differences(cases, run, measure)
+                low, high = interval(difference)
+                cells.append(f"{difference.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+            yield f"| `{run[2]}` | {len(seeds)} | {means.mean():.3f} | {spread} | {' | '.join(cells)} |"
+        names = sorted(organs[runs[0]][min(organs[runs[0]])])
+        yield ""
+        yield f"Dice of each organ against {BASELINE}:"
+        yield ""
+        yield f"| upsampler | {' | '.join(name.replace('_', ' ') for name in names)} |"
+        yield "|---|" + "--:|" * len(names)
+        for run in runs[1:]:
+            yield f"| `{run[2]}` | {' | '.join(f'{value:+.3f}' for value in differences(organs, run, 'dice'))} |"
+        yield ""
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path)
-    scores, names = read(parser.parse_args().folder)
-    replace_section(DOCS / "results.md", "results", table(scores))
-    seeds = ", ".join(f"{name}: {len(of['dice'])} seeds" for name, of in scores.items())
-    print(f"{len(names)} cases; {seeds}")
+    table = DOCS / "results.csv"
+    cases, organs = read(table, "case"), read(table, "organ")
+    replace_section(DOCS / "results.md", "results", sections(cases, organs))
+    print(f"{sum(len(seeds) for seeds in cases.values())} runs")
 
 
 if __name__ == "__main__":
