@@ -26,8 +26,8 @@ def weighted_sum(source: Tensor, weights: Tensor, geometry: TapGeometry) -> Tens
     flat = rows.source.flatten(3)
     for first, count in rows.strips():
         length = rows.length(count)
-        weight = rows.widened(weights, first, count)
-        total = out.new_zeros(*source.shape[:3], count * rows.width)
+        weight = rows.widened("weights", weights, first, count)
+        total = rows.zeros("total", source.shape[:3], count)
         for number, shift in rows.shifts(first):
             total[..., :length].addcmul_(flat.narrow(3, shift, length), weight[:, :, number, None, :length])
         out.narrow(3, first, count).copy_(rows.narrowed(total))
@@ -41,9 +41,9 @@ def dot_products(source: Tensor, values: Tensor, geometry: TapGeometry) -> Tenso
     flat = rows.source.flatten(3)
     for first, count in rows.strips():
         length = rows.length(count)
-        value = rows.widened(values, first, count)[..., :length]
-        total = out.new_zeros(*out.shape[:3], count * rows.width)
-        product = torch.empty_like(value)
+        value = rows.widened("values", values, first, count)[..., :length]
+        total = rows.zeros("total", out.shape[:3], count)
+        product = rows.memory("product", source.shape[:3], count)[..., :length]
         for number, shift in rows.shifts(first):
             torch.mul(value, flat.narrow(3, shift, length), out=product)
             torch.sum(product, 2, out=total[:, :, number, :length])
@@ -58,7 +58,8 @@ def spread_taps(source: Tensor, weights: Tensor, values: Tensor, geometry: TapGe
     flat = total.flatten(3)
     for first, count in rows.strips():
         length = rows.length(count)
-        weight, value = (rows.widened(tensor, first, count) for tensor in (weights, values))
+        weight = rows.widened("weights", weights, first, count)
+        value = rows.widened("values", values, first, count)
         for number, shift in rows.shifts(first):
             flat.narrow(3, shift, length).addcmul_(value[..., :length], weight[:, :, number, None, :length])
     return total.to(source.dtype)
@@ -74,6 +75,7 @@ class _Rows:
         self.width = prod(self.inner)
         self.bases = [self._flat(geometry.start(source, tap)) for _, tap in geometry.taps()]
         self.step = max(1, CACHED_ELEMENTS // (prod(source.shape[:3]) * self.width))
+        self._buffers: dict[str, Tensor] = {}
 
     def strips(self) -> Iterator[tuple[int, int]]:
         """The first row and the number of rows of each strip."""
@@ -89,11 +91,24 @@ class _Rows:
         """Number of elements in ``count`` rows, up to the last one needed."""
         return self._flat([count - 1, *(out - 1 for out in self.geometry.size[1:])]) + 1
 
-    def widened(self, values: Tensor, first: int, count: int) -> Tensor:
-        """[B, G, K, count * width]: rows of ``values`` [B, G, K, *out] with zeros up to the source's width."""
-        wide = self.source.new_zeros(*values.shape[:3], count, *self.inner)
-        self._inside(wide).copy_(values.narrow(3, first, count))
-        return wide.flatten(3)
+    def widened(self, name: str, values: Tensor, first: int, count: int) -> Tensor:
+        """[B, G, K, count * width]: rows of ``values`` [B, G, K, *out] with zeros up to the source's width.
+
+        The memory is that of the previous strip's; its columns beyond the output are never written.
+        """
+        wide = self.memory(name, values.shape[:3], count)
+        self._inside(wide.unflatten(3, (count, *self.inner))).copy_(values.narrow(3, first, count))
+        return wide
+
+    def zeros(self, name: str, shape: Sequence[int], count: int) -> Tensor:
+        """[*shape, count * width] of zeros, in the memory of the previous strip's."""
+        return self.memory(name, shape, count).zero_()
+
+    def memory(self, name: str, shape: Sequence[int], count: int) -> Tensor:
+        """[*shape, count * width], kept from strip to strip under this name; zero at first."""
+        if name not in self._buffers:
+            self._buffers[name] = self.source.new_zeros(*shape, count * self.width)
+        return self._buffers[name].narrow(3, 0, count * self.width)
 
     def narrowed(self, rows: Tensor) -> Tensor:
         """The transpose of :meth:`widened`, as a view."""
