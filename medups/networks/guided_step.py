@@ -30,18 +30,25 @@ class Start(nn.Module):
         channels: channels of the enlarged map.
         guide_channels: channels of the guide if the upsampler refines it; None if it does not.
         projected: ``replaced`` reads the projected map.
+        like: a tensor with the device and dtype of the network's parameters.
     """
 
     def __init__(
-        self, replaced: nn.Module, spatial_dims: int, channels: int, guide_channels: int | None, projected: bool
+        self,
+        replaced: nn.Module,
+        spatial_dims: int,
+        channels: int,
+        guide_channels: int | None,
+        projected: bool,
+        like: Tensor,
     ) -> None:
         super().__init__()
         self.replaced = replaced
         self.projected = projected
-        self.share = nn.Parameter(torch.zeros(channels, *[1] * spatial_dims))
+        self.share = nn.Parameter(like.new_zeros(channels, *[1] * spatial_dims))
         self.guide_share: nn.Parameter | None = None
         if guide_channels is not None:
-            self.guide_share = nn.Parameter(torch.zeros(guide_channels, *[1] * spatial_dims))
+            self.guide_share = nn.Parameter(like.new_zeros(guide_channels, *[1] * spatial_dims))
 
     def forward(self, x: Tensor, guide: Tensor | None, new: Upsampled) -> Upsampled:
         """``x`` as before the replaced module, ``new`` from the upsampler."""

@@ -93,7 +93,7 @@ def _kernel_measures(kernels: Kernels) -> dict[str, float]:
     wanted, inside = _interpolation(kernels, logs.device)
     excess = torch.where(wanted > 0, wanted * (wanted.clamp_min(1e-30).log() - logs), 0.0)
     return {
-        "entropy": float(torch.special.entr(weights).sum(2).mean()) / math.log(logs.shape[2]),
+        "entropy": float(torch.special.entr(weights).sum(2).mean()) / math.log(max(2, logs.shape[2])),
         "divergence": float(excess.sum(2).mean()),
         "outside": float(((~inside) * weights).sum(2).mean()),
     }

@@ -7,8 +7,9 @@
     python scripts/docs/benchmark_page.py cpu.json gpu.json                 # the page and its picture
 
 All methods of a setting take turns, at least seven times, so that machine noise affects them equally. A 3x3
-convolution 64 -> 64 at 224 x 224 runs among them as a yardstick. ``--against`` adds the published modules found below
-a folder, after a check that they and ours give the same numbers with the same weights.
+convolution 64 -> 64 at 224 x 224 runs among them as a yardstick; in the settings ``thin-*`` it has the guide's width
+and size. ``--against`` adds the published modules found below a folder, after a check that they and ours give the same
+numbers with the same weights.
 """
 
 from __future__ import annotations
@@ -50,10 +51,12 @@ class Setting:
     size: int
     ratio: int
     gpu_batch: int = 1
+    batch: int = 1
+    own_yardstick: bool = False
 
     def inputs(self, device: str, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
         generator = torch.Generator().manual_seed(0)
-        batch = self.gpu_batch if device == "cuda" else 1
+        batch = self.gpu_batch if device == "cuda" else self.batch
         small, large = ([n] * self.dims for n in (self.size, self.size * self.ratio))
         x, guide = (torch.randn(batch, self.channels, *size, generator=generator) for size in (small, large))
         return x.to(device, dtype), guide.to(device, dtype)
@@ -64,8 +67,13 @@ SETTINGS = {
     "dysample": Setting(2, 256, 120, 2, 8),  # the setting of DySample's paper
     "direct": Setting(2, 512, 28, 8, 2),
     "volume": Setting(3, 64, 48, 2, 2),
+    "thin-8": Setting(2, 8, 48, 2, 64, 8, own_yardstick=True),
+    "thin-16": Setting(2, 16, 48, 2, 64, 8, own_yardstick=True),
     **{f"series-{size}": Setting(2, 64, size, 2, 4) for size in (28, 56, 112, 224)},
 }
+
+
+NARROW: dict[str, dict[str, Any]] = {"resfu": {"embed_channels": None}, "freqfusion": {"compressed_channels": None}}
 
 
 class Reassembly(nn.Module):
@@ -82,11 +90,11 @@ class Reassembly(nn.Module):
 
 
 class Convolution(nn.Module):
-    """The yardstick: 64 -> 64 channels, 3x3, at 224 x 224, in every setting."""
+    """The yardstick: a 3x3 convolution of the guide that keeps its channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(64, 64, 3, padding=1)
+        self.conv = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, x: Tensor, guide: Tensor) -> Upsampled:
         return Upsampled(self.conv(guide), guide)
@@ -133,16 +141,15 @@ def cases(
             logits = guide[:, : _KERNEL**setting.dims].contiguous()
             yield Case(name, Reassembly(OPERATORS[name], _KERNEL), x, logits)
             continue
-        module = create_upsampler(
-            name,
-            spatial_dims=setting.dims,
-            in_channels=setting.channels,
-            guide_channels=setting.channels,
-            scale_factor=setting.ratio,
-        )
-        yield Case(name, module.to(device, dtype), x, guide)
-    yardstick = Setting(2, 64, 112, 2, setting.gpu_batch)
-    yield Case("convolution", Convolution().to(device, dtype), *yardstick.inputs(device, dtype))
+        shape = {"spatial_dims": setting.dims, "in_channels": setting.channels, "guide_channels": setting.channels}
+        shape["scale_factor"] = setting.ratio
+        yield Case(name, create_upsampler(name, **shape).to(device, dtype), x, guide)
+        if setting.own_yardstick and name in NARROW:
+            narrow = create_upsampler(name, **shape, **NARROW[name]).to(device, dtype)
+            yield Case(f"{name}, width of the network", narrow, x, guide)
+    yardstick = setting if setting.own_yardstick else Setting(2, 64, 112, 2, setting.gpu_batch)
+    convolution = Convolution(yardstick.channels).to(device, dtype)
+    yield Case("convolution", convolution, *yardstick.inputs(device, dtype))
 
 
 Work = tuple[Case, str, Callable[[], None]]

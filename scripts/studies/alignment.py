@@ -5,7 +5,7 @@ The guide comes from clean images, or from images in which texture is as strong 
 
 from __future__ import annotations
 
-from scenes import bars, errors, fit, repeated, restorer, save
+from scenes import dots, errors, fit, repeated, restorer, save
 
 RATIO, STEPS, SEEDS = 4, 300, 3
 SWITCHES = {
@@ -27,4 +27,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 if __name__ == "__main__":
     results = repeated([f"{guide}: {switch}" for guide in TEXTURES for switch in SWITCHES], SEEDS, measure)
     save("alignment", results)
-    bars("alignment", results, ("border", "inside"))
+    dots("alignment", results, ("border", "inside"))

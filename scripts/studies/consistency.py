@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scenes import Restorer, bars, errors, fit, repeated, restorer, save, scenes
+from scenes import Restorer, dots, errors, fit, repeated, restorer, save, scenes
 from torch.nn import functional as F
 
 RATIO, STEPS, SEEDS = 2, 300, 3
@@ -55,4 +55,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 if __name__ == "__main__":
     results = repeated(list(VARIANTS), SEEDS, measure)
     save("consistency", results)
-    bars("consistency", results, ("border", "similarity", "margin"))
+    dots("consistency", results, ("border", "similarity", "margin"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenes import bars, errors, fit, repeated, restorer, save
+from scenes import dots, errors, fit, repeated, restorer, save
 
 RATIO, STEPS, SEEDS = 2, 300, 3
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -25,4 +25,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 if __name__ == "__main__":
     results = repeated(list(VARIANTS), SEEDS, measure)
     save("noguide", results)
-    bars("noguide", results, ("border", "inside"))
+    dots("noguide", results, ("border", "inside"))

@@ -172,15 +172,16 @@ def save(study: str, results: Mapping[str, Any]) -> None:
     (OUTPUT / f"{study}.json").write_text(text + "\n", encoding="utf-8")
 
 
-def bars(study: str, results: Mapping[str, Mapping[str, list[float]]], measures: Sequence[str]) -> None:
-    """Draw each measure as a bar per variant, with a dot per seed; write the study's figure."""
+def dots(study: str, results: Mapping[str, Mapping[str, list[float]]], measures: Sequence[str]) -> None:
+    """Draw each measure with a dot per seed and a line at their mean; write the study's figure."""
     figure, axes = plt.subplots(1, len(measures), figsize=(4.5 * len(measures), 0.35 * len(results) + 1), squeeze=False)
     for axis, measure in zip(axes[0], measures, strict=True):
         for row, values in enumerate(of[measure] for of in results.values()):
-            axis.barh(row, np.mean(values), color="0.8")
             axis.plot(values, [row] * len(values), ".", color="tab:blue")
+            axis.plot(np.mean(values), row, "|", color="black", markersize=14)
         axis.set_yticks(range(len(results)), list(results) if axis is axes[0][0] else [""] * len(results))
         axis.invert_yaxis()
+        axis.grid(axis="x", alpha=0.3)
         axis.set_xlabel(measure)
     figure.tight_layout()
     figure.savefig(OUTPUT / f"{study}.png", dpi=90)

@@ -140,14 +140,13 @@ def _build_step(
     except ValueError as error:
         raise ValueError(f"swap_upsampling: {site.path}: {error}") from error
     placement = site.place(new)
+    like = next(net.parameters(), torch.zeros(0))
+    for module in (new, *placement.new):
+        module.to(like.device, like.dtype)
     start = None
     if from_replaced:
         refined = guide_channels if getattr(new, "refines_guide", False) else None
-        start = Start(site.replaced, site.spatial_dims, site.channels, refined, site.projected)
-    added = (new, *placement.new) if start is None else (new, *placement.new, start)
-    like = next(net.parameters(), torch.zeros(0))
-    for module in added:
-        module.to(like.device, like.dtype)
+        start = Start(site.replaced, site.spatial_dims, site.channels, refined, site.projected, like.detach())
     swapped = Swapped(
         path=site.path,
         old=site.old,
@@ -156,7 +155,7 @@ def _build_step(
         channels=site.channels,
         guide_channels=guide_channels,
         old_parameters=_count((site.replaced,)),
-        new_parameters=_count(added),
+        new_parameters=_count((new, *placement.new, *(() if start is None else (start,)))),
     )
 
     def install() -> None:
