@@ -29,6 +29,7 @@ TOLERANCE_MM, BAND_MM = 1.0, 4.0
 MEASURES = ("dice", "hd95", "surface_dice", "border_dice")
 COLUMNS = ("network", "upsampler", "steps", "seed", "kind", "name", *MEASURES)
 
+_FULL_SIZE = ["training=quick", "training.batch_size=24", "training.optimizer.lr=3e-4"]
 NETWORKS: Mapping[str, list[str]] = {
     "transunet_tiny": ["experiment=demo"],
     "basic_unet": [
@@ -40,8 +41,8 @@ NETWORKS: Mapping[str, list[str]] = {
         "network.module.strides=[2,2,2]", "network.module.num_res_units=1", "network.spacing=[5,4,4]",
         "network.inferer.roi_size=[24,64,64]", "network.inferer.overlap=0.25", "training.batch_size=2",
     ],
-    "transunet": ["data=phantom", "network=transunet", "training=published", "training.epochs=null"],
-    "swin_unet": ["data=phantom", "network=swin_unet", "training=published_swin", "training.epochs=null"],
+    "transunet": ["data=phantom", "network=transunet", *_FULL_SIZE],
+    "swin_unet": ["data=phantom", "network=swin_unet", *_FULL_SIZE],
 }  # fmt: skip
 _RESFU = ["upsampler=resfu", "upsampler.options.embed_channels=8"]  # a quarter of the paper's, as in the demo
 _FREQFUSION = ["upsampler=freqfusion", "upsampler.options.compressed_channels=null"]  # (C + Cg) / 4, as published
@@ -76,7 +77,8 @@ PARTS = {
     "long": Part(("transunet_tiny",), MAIN, 2880, 3),
     "causes": Part(("transunet_tiny",), VARIANTS, 720, 5),
     "volume": Part(("unet_3d",), MAIN, 600, 3),
-    "gpu": Part(("transunet", "swin_unet"), MAIN, 3000, 3),  # needs a GPU
+    "gpu": Part(("transunet", "swin_unet"), (*MAIN, "carafe", "dysample"), 3000, 3),  # needs a GPU, hours
+    "gpu-short": Part(("transunet",), MAIN, 600, 1),  # needs a GPU, minutes
     "self-test": Part(("transunet_tiny",), ("linear",), 2, 1),
 }
 
@@ -119,16 +121,19 @@ def finished(table: Path) -> set[tuple[str, ...]]:
 
 def run(cell: Cell, work: Path) -> Path:
     """Train, predict the test cases, and write the scores of one run; returns their file."""
+    import torch
+
     import medups
     from medups.data.labels import label_set
     from medups.data.volumes.read import read_labels
     from medups.metrics import border_dice, evaluate_case, surface_dice
 
     folder, data = work / cell.name, work / "phantoms"
+    workers = 8 if torch.cuda.is_available() else 0  # on a CPU all cores are busy with other runs
     overrides = [
         *NETWORKS[cell.network],
         *UPSAMPLERS.get(cell.upsampler, [f"upsampler={cell.upsampler}"]),
-        f"training.steps={cell.steps}", "training.validations=1", "training.workers=0", f"seed={cell.seed}",
+        f"training.steps={cell.steps}", "training.validations=1", f"training.workers={workers}", f"seed={cell.seed}",
         f"data.root={data}", f"data.cache={work / 'cache'}", f"output={folder}", f"data.split.test={TEST}",
     ]  # fmt: skip
     bundle = medups.train(overrides).bundle

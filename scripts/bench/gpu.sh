@@ -6,15 +6,24 @@
 #
 # Each part writes a file to OUT when it is done; a second call with the same OUT does only what is missing. CHECKOUT is
 # a folder with the published modules. Without a GPU, small sizes on the CPU test the script itself.
+#
+# The machine's own Python must have torch for its GPU; medups and what else is missing is installed. On a machine without
+# network, WHEELS is a folder of wheels to install from: pip download -d WHEELS -c constraints.txt --no-deps NAME...
 set -euo pipefail
 what=${1:?measure or train} out=$(realpath -m "${2:?folder for results}") checkout=${3:-}
 cd "$(dirname "$0")/../.."
 mkdir -p "$out"
-if ! python -c "import medups" 2>/dev/null; then # a bare machine that already has torch for its GPU
-    pip install --quiet -e ".[dev]"
+python=$(command -v python || command -v python3)
+export PYTHONPATH="$PWD${PYTHONPATH:+:$PYTHONPATH}"
+if ! $python -c "import medups.networks, medups.workflows.train, pytest" 2>/dev/null; then
+    if [ -n "${WHEELS:-}" ]; then
+        $python -m pip install --quiet --no-index --no-deps "$WHEELS"/*
+    else
+        $python -m pip install --quiet -e ".[dev]"
+    fi
 fi
 
-if python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
+if $python -c "import sys, torch; sys.exit(not torch.cuda.is_available())"; then
     device=cuda settings=(decoder dysample direct volume) dtypes=(float32 bfloat16) methods=()
     net=(--batch 24 --upsamplers linear resfu freqfusion carafe sapa fade dysample) first=() budget=480
     tests=(tests/ops/test_gpu.py)
@@ -49,20 +58,20 @@ failed=false
 
 case $what in
 measure)
-    part kernel-tests bash -c 'python -m pytest -q -p no:cacheprovider "${@:2}" && echo "{\"passed\": true}" >"$1"' \
-        kernel-tests {} "${tests[@]}"
+    part kernel-tests bash -c '"$0" -m pytest -q -p no:cacheprovider "${@:2}" && echo "{\"passed\": true}" >"$1"' \
+        "$python" {} "${tests[@]}"
     rivals=()
     [ -z "$checkout" ] || rivals=(--against "$checkout")
     for setting in "${settings[@]}"; do
-        part "upsamplers-$setting" python scripts/bench/upsamplers.py --device $device --settings "$setting" \
+        part "upsamplers-$setting" "$python" scripts/bench/upsamplers.py --device $device --settings "$setting" \
             --dtypes "${dtypes[@]}" ${methods[@]+"${methods[@]}"} ${rivals[@]+"${rivals[@]}"} --output {}
     done
-    part networks python scripts/bench/networks.py --device $device "${net[@]}" --output {}
-    part first-call python scripts/bench/first_call.py --device $device ${first[@]+"${first[@]}"} --output {}
+    part networks "$python" scripts/bench/networks.py --device $device "${net[@]}" --output {}
+    part first-call "$python" scripts/bench/first_call.py --device $device ${first[@]+"${first[@]}"} --output {}
     ;;
 train)
-    if [ $device = cuda ]; then runs=(--parts gpu --seeds 1); else runs=(--parts self-test --seeds 1); fi
-    timeout $budget python scripts/results.py "${runs[@]}" --jobs 1 --work "$out/runs" --table "$out/results.csv" ||
+    if [ $device = cuda ]; then runs=(--parts gpu-short --seeds 1); else runs=(--parts self-test --seeds 1); fi
+    timeout $budget "$python" scripts/results.py "${runs[@]}" --jobs 1 --work "$out/runs" --table "$out/results.csv" ||
         failed=true
     ;;
 *)
