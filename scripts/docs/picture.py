@@ -17,14 +17,15 @@ from medups.data.volumes import Grid
 from medups.data.volumes.grid import on_grid_of
 from medups.data.volumes.read import read_labels, read_scan
 from medups.training.param_groups import parameter_groups
-from medups.upsamplers import create_upsampler, list_upsamplers
+from medups.upsamplers import PixelShuffle, TransposedConv, create_upsampler, list_upsamplers
 
 matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 RATIO, CROP, GUIDE = 4, 96, 8
 SIZE = 64  # of the step image
-STEPS, BATCH = 1500, 4  # no method improves by more than a few percent after that
+STEPS, BATCH = 1500, 4
+FILTER_STEPS = 10000  # of learned filters, which must first learn not to mix the organs
 COLUMNS = 8
 ORGANS = ("liver", "left_kidney", "spleen", "stomach", "aorta", "pancreas", "right_kidney", "gallbladder")
 
@@ -70,7 +71,8 @@ def draw(scan: Path, label: Path, labels: str, target: Path) -> None:
     for column, name in zip(columns[2:], names, strict=False):
         print(f"fitting {name}", flush=True)
         net = Enlarge(name)
-        _fit(net, image[1::2], masks[:, 1::2])
+        steps = FILTER_STEPS if isinstance(net.upsampler, TransposedConv | PixelShuffle) else STEPS
+        _fit(net, image[1::2], masks[:, 1::2], steps)
         net.eval()
         with torch.no_grad():
             maps = torch.from_numpy(masks[:, shown].copy())[None]
@@ -135,15 +137,15 @@ def _error(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32])
     return total / count
 
 
-def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32]) -> None:
+def _fit(net: Enlarge, image: NDArray[np.float32], masks: NDArray[np.float32], steps: int) -> None:
     """Train the net to restore organ maps and steps from a quarter of their size, if its upsampler has parameters."""
     if not list(net.upsampler.parameters()):
         return
     rng = np.random.default_rng(0)
     optimizer = torch.optim.AdamW(parameter_groups(net, 3e-3, 1e-4))
-    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, STEPS)
+    falling = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
     occupied = np.flatnonzero(masks.sum((0, 2, 3)))
-    for step in range(STEPS):
+    for step in range(steps):
         if step % 2:
             images = torch.cat([_edge(rng.uniform(0.2, 0.8) * SIZE, rng.uniform(-1, 1)) for _ in range(BATCH)])
             targets = images.expand(-1, len(ORGANS), -1, -1)
