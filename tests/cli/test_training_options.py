@@ -144,10 +144,9 @@ def test_the_modern_recipe(recipe, tmp_path):
 
 def test_rates_and_measures_of_upsamplers(recipe, tmp_path, capsys):
     """A part at rate 0 keeps its initial weights; measures go to TensorBoard and the log; a wrong part is refused."""
-    run = [*recipe, "upsampler=freqfusion", "upsampler.options.compressed_channels=8", "training.steps=4",
-           "training.validations=1", "training.watch_every=2", f"output={tmp_path / 'run'}"]  # fmt: skip
-    run = [item for item in run if "embed_channels" not in item]
-    assert medups("train", *run, "training.rates.offsets=0") == 0
+    run = [*(item for item in recipe if "embed_channels" not in item), "upsampler=freqfusion", "training.steps=4",
+           "upsampler.options.compressed_channels=8", "training.validations=1", "training.watch_every=2"]  # fmt: skip
+    assert medups("train", *run, f"output={tmp_path / 'run'}", "training.rates.offsets=0") == 0
     events = EventAccumulator(str(tmp_path / "run"))
     events.Reload()
     prefix = "upsamplers/decoder.steps.0.upsampler"
@@ -156,8 +155,7 @@ def test_rates_and_measures_of_upsamplers(recipe, tmp_path, capsys):
     assert all(event.value > 0 for event in events.Scalars(f"{prefix}/kernels_update_norm"))
     assert "step 4: decoder.steps.2.upsampler: lowpass_entropy" in (tmp_path / "run" / "log.txt").read_text()
     capsys.readouterr()
-    other = [item for item in run if not item.startswith("output=")]
-    assert medups("train", *other, f"output={tmp_path / 'other'}", "+training.rates.offset=1") == 2
+    assert medups("train", *run, f"output={tmp_path / 'other'}", "+training.rates.offset=1") == 2
     assert "training.rates: 'offset' is neither a part of an upsampler (embedding, kernels," in capsys.readouterr().err
     assert not (tmp_path / "other").exists()
 

@@ -177,7 +177,9 @@ def test_empty():
 def test_operators(opcheck):
     x, weights = values(1, 1, 2, 2, 2).requires_grad_(), values(1, 1, 9, 3, 3).requires_grad_()
     with use_backend("triton"):
-        reassemble(x[0], weights, kernel_size=3)  # loads the kernels
+        reassemble(x[0], weights, kernel_size=3)  # loads the kernels, as do the next two
+        neighbor_similarity(x[0], x[0], kernel_size=3)
+        resize_linear(x[0], (4, 4))
     opcheck(torch.ops.medups.gpu_reassemble, (x, weights, 3, False, "zeros", True))
     opcheck(torch.ops.medups.gpu_similarity, (x, values(1, 1, 2, 2, 2, seed=1).requires_grad_(), 3, [1, 1]))
     opcheck(torch.ops.medups.gpu_resize, (x[0], [4, 4], 0, 1))

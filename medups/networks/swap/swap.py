@@ -57,10 +57,7 @@ def swap_upsampling(
         ValueError: nothing to replace (the message lists the known blocks), an unknown upsampler, or an option that
             does not fit a step (the message names the step).
     """
-    if not isinstance(net, nn.Module):
-        raise TypeError(f"swap_upsampling: expected a network, got {type(net).__name__}")
-    if start not in ("published", "interpolation"):
-        raise ValueError(f"swap_upsampling: start must be 'published' or 'interpolation', got {start!r}")
+    _check(net, start)
     needs_guide = upsampler_class(upsampler).needs_guide
     patterns = [only] if isinstance(only, str) else only
     report, installs = SwapReport(), []
@@ -68,7 +65,7 @@ def swap_upsampling(
         for step in _find(net, needs_guide):
             if isinstance(step, Site) and patterns is not None and not _matches(step.path, patterns):
                 step = Kept(step.path, step.old, "its path matches none of the patterns")
-            if isinstance(step, Site) and start == "interpolation" and step.no_start:
+            elif isinstance(step, Site) and start == "interpolation" and step.no_start:
                 step = Kept(step.path, step.old, f"{step.no_start}, so that the new upsampler cannot start from it")
             if isinstance(step, Kept):
                 report.kept.append(step)
@@ -83,13 +80,15 @@ def swap_upsampling(
             f"Known blocks: {_KNOWN}."
         )
     if not dry_run:
-        before = set(net.modules())
-        for install in installs:
-            install()
-        _drop_unused_stems(net)
-        for module in set(net.modules()) - before:
-            module.training = net.training
+        _install(net, installs)
     return report
+
+
+def _check(net: object, start: str) -> None:
+    if not isinstance(net, nn.Module):
+        raise TypeError(f"swap_upsampling: expected a network, got {type(net).__name__}")
+    if start not in ("published", "interpolation"):
+        raise ValueError(f"swap_upsampling: start must be 'published' or 'interpolation', got {start!r}")
 
 
 def with_upsampler(network: nn.Module, upsampler: str, options: Mapping[str, Any] | None = None) -> nn.Module:
@@ -163,6 +162,15 @@ def _build_step(
         placement.step.start = start
 
     return install, swapped
+
+
+def _install(net: nn.Module, installs: Iterable[Callable[[], None]]) -> None:
+    before = set(net.modules())
+    for install in installs:
+        install()
+    _drop_unused_stems(net)
+    for module in set(net.modules()) - before:
+        module.training = net.training
 
 
 def _drop_unused_stems(net: nn.Module) -> None:
