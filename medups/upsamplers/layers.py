@@ -50,7 +50,7 @@ class GroupNorm(nn.GroupNorm):
     """
 
     def forward(self, x: Tensor) -> Tensor:
-        if not x.requires_grad and torch.is_grad_enabled():
+        if not x.requires_grad and torch.is_grad_enabled() and not needs_builtin_operators():
             x = x.contiguous()
         return torch.group_norm(x, self.num_groups, self.weight, self.bias, self.eps)
 
