@@ -18,11 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+
+from medups.io.files import write_csv, write_text
 
 CASES, TEST = 48, ["0017", "0018", "0019", "0020", *(f"{number:04d}" for number in range(37, 49))]
 TOLERANCE_MM, BAND_MM = 1.0, 4.0
@@ -119,8 +121,8 @@ def finished(table: Path) -> set[tuple[str, ...]]:
         return {tuple(row[column] for column in COLUMNS[:4]) for row in csv.DictReader(file)}
 
 
-def run(cell: Cell, work: Path) -> Path:
-    """Train, predict the test cases, and write the scores of one run; returns their file."""
+def run(cell: Cell, work: Path) -> None:
+    """Train, predict the test cases, and write the scores of one run."""
     import torch
 
     import medups
@@ -146,24 +148,18 @@ def run(cell: Cell, work: Path) -> Path:
         pred = read_labels(mask, organs)
         label = read_labels(data / "label" / f"label{case}.nii.gz", source)
         truth = source.convert(label.data, organs)
-        spacing = np.linalg.norm(label.affine[:3, :3], axis=0)
         scores[case] = {}
-        for organ, score in evaluate_case(pred.data, truth, by_organ, spacing).items():
+        for organ, score in evaluate_case(pred.data, truth, by_organ, label.spacing).items():
             a, b = pred.data == by_organ[organ], truth == by_organ[organ]
             scores[case][organ] = {
                 "dice": score.dice,
                 "hd95": score.hd95,
-                "surface_dice": surface_dice(a, b, spacing, TOLERANCE_MM),
-                "border_dice": border_dice(a, b, spacing, BAND_MM),
+                "surface_dice": surface_dice(a, b, label.spacing, TOLERANCE_MM),
+                "border_dice": border_dice(a, b, label.spacing, BAND_MM),
             }
-    target = folder / "scores.csv"
-    with target.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file)
-        for case, values in scores.items():
-            writer.writerow([*cell.key, "case", case, *_means(values.values())])
-        for organ in by_organ:
-            writer.writerow([*cell.key, "organ", organ, *_means(values[organ] for values in scores.values())])
-    return target
+    rows = [[*cell.key, "case", case, *_means(values.values())] for case, values in scores.items()]
+    rows += [[*cell.key, "organ", organ, *_means(values[organ] for values in scores.values())] for organ in by_organ]
+    write_csv(folder / "scores.csv", rows)
 
 
 def _means(values: Iterable[Mapping[str, float | None]]) -> list[str]:
@@ -176,9 +172,7 @@ def _means(values: Iterable[Mapping[str, float | None]]) -> list[str]:
 def add_rows(table: Path, rows: str) -> None:
     """Add finished rows to the table, which is never half-written."""
     text = table.read_text(encoding="utf-8") if table.is_file() else ",".join(COLUMNS) + "\n"
-    temporary = table.with_suffix(".tmp")
-    temporary.write_text(text + rows.replace("\r\n", "\n"), encoding="utf-8", newline="\n")
-    temporary.replace(table)
+    write_text(table, text + rows)
 
 
 def run_all(pending: list[Cell], work: Path, table: Path, jobs: int) -> int:
@@ -194,7 +188,9 @@ def run_all(pending: list[Cell], work: Path, table: Path, jobs: int) -> int:
             ).returncode
 
     with ThreadPoolExecutor(jobs) as pool:
-        for number, (cell, status) in enumerate(pool.map(process, pending), 1):
+        futures = [pool.submit(process, cell) for cell in pending]
+        for number, done in enumerate(as_completed(futures), 1):
+            cell, status = done.result()
             if status:
                 failed += 1
                 print(f"{cell.name} failed; see {work / cell.name}.log", flush=True)

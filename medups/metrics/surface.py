@@ -29,7 +29,7 @@ def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> t
         raise ValueError(f"surface_distances: shapes differ, {pred.shape} and {label.shape}")
     if not pred.any() or not label.any():
         raise ValueError("surface_distances: both masks need at least one voxel")
-    box = tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(pred | label))
+    box = _box(pred | label)
     surfaces = [_surface(mask[box]) for mask in (pred, label)]
     to_pred, to_label = (ndimage.distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces)
     return to_label[surfaces[0]], to_pred[surfaces[1]]
@@ -64,10 +64,15 @@ def border_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm: 
     """
     if not label.any():
         return None
-    box = tuple(slice(a.min(), a.max() + 1) for a in np.nonzero(pred | label))
+    box = _box(pred | label)
     pred, label = pred[box], label[box]
     band = ndimage.distance_transform_edt(~_surface(label), sampling=spacing_mm) <= width_mm
     return dice(pred & band, label & band)
+
+
+def _box(mask: Mask) -> tuple[slice, ...]:
+    """The smallest box around a mask that is not empty."""
+    return tuple(slice(at.min(), at.max() + 1) for at in np.nonzero(mask))
 
 
 def _surface(mask: Mask) -> Mask:

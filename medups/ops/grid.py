@@ -71,6 +71,23 @@ def nearest_indices(
     return indices, None if inside is None else inside.reshape(kernel_size**dims, *n_out)
 
 
+def taps_inside(
+    n_in: Sequence[int], n_out: Sequence[int], kernel_size: int, linear: bool, device: torch.device
+) -> Tensor:
+    """[kernel_size**d, *out] bool: whether each tap, linear or nearest, is inside the map."""
+    if not linear:
+        _, inside = nearest_indices(n_in, n_out, kernel_size, "zeros", device)
+        assert inside is not None
+        return inside
+    dims = len(n_in)
+    inside = torch.ones((), dtype=torch.bool, device=device)
+    for axis, (size, out) in enumerate(zip(n_in, n_out, strict=True)):
+        shape = [1] * (2 * dims)
+        shape[axis], shape[dims + axis] = kernel_size, out
+        inside = inside & tap_inside(size, out, kernel_size, device).reshape(shape)
+    return inside.reshape(kernel_size**dims, *n_out)
+
+
 def whole_ratios(n_in: Sequence[int], n_out: Sequence[int]) -> tuple[int, ...] | None:
     """The ratio of each axis if all ratios are whole numbers, else None."""
     if min(n_in) == 0:

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from medups.ops.grid import linear_position
+from medups.ops.grid import linear_position, taps_inside
 from medups.training.param_groups import upsampler_parts
 from medups.upsamplers.base import Kernels, Upsampler
 
@@ -90,7 +90,9 @@ def upsampler_measures(upsampler: Upsampler, x: Tensor, guide: Tensor | None) ->
 def _kernel_measures(kernels: Kernels) -> dict[str, float]:
     logs = kernels.logits.float().log_softmax(2)
     weights = logs.exp()
-    wanted, inside = _interpolation(kernels, logs.device)
+    wanted = _interpolation(kernels, logs.device)
+    size = kernels.logits.shape[3:]
+    inside = taps_inside(kernels.size, size, kernels.kernel_size, kernels.taps == "linear", logs.device)
     excess = torch.where(wanted > 0, wanted * (wanted.clamp_min(1e-30).log() - logs), 0.0)
     return {
         "entropy": float(torch.special.entr(weights).sum(2).mean()) / math.log(max(2, logs.shape[2])),
@@ -99,26 +101,24 @@ def _kernel_measures(kernels: Kernels) -> dict[str, float]:
     }
 
 
-def _interpolation(kernels: Kernels, device: torch.device) -> tuple[Tensor, Tensor]:
-    """The weights of linear interpolation on the kernel's taps, and which taps are inside the map: [K**d, *out]."""
+def _interpolation(kernels: Kernels, device: torch.device) -> Tensor:
+    """[K**d, *out]: the weights of linear interpolation on the kernel's taps."""
     size = kernels.logits.shape[3:]
     reach = kernels.kernel_size // 2
     steps = torch.arange(-reach, reach + 1, device=device)[:, None]
-    weights, inside = torch.ones((), device=device), torch.ones((), dtype=torch.bool, device=device)
+    weights = torch.ones((), device=device)
     for axis, (n_in, n_out) in enumerate(zip(kernels.size, size, strict=True)):
-        floor, fraction = linear_position(n_in, n_out, device, torch.float32)
         if kernels.taps == "linear":
             line = (steps == 0).float().expand(-1, n_out)
-            position = floor + fraction + steps
         else:
+            floor, fraction = linear_position(n_in, n_out, device, torch.float32)
             position = (torch.arange(n_out, device=device) * n_in // n_out + steps).float()
             below, above = floor.clamp(0, n_in - 1), (floor + 1).clamp(0, n_in - 1)
             line = (position == below) * (1 - fraction) + (position == above) * fraction
         shape = [1] * (2 * len(size))
         shape[axis], shape[len(size) + axis] = line.shape
         weights = weights * line.reshape(shape)
-        inside = inside & ((position >= -0.5) & (position <= n_in - 0.5)).reshape(shape)
-    return weights.reshape(-1, *size), inside.expand(weights.shape).reshape(-1, *size)
+    return weights.reshape(-1, *size)
 
 
 def _offset_measures(offsets: Tensor, n_in: torch.Size) -> dict[str, float]:

@@ -60,15 +60,19 @@ class CARAFE(Upsampler):
             nn.init.zeros_(layer.bias)
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
-        logits = self.encode(channels_last(self.compress(x)))
+        logits = self._encoded(x)
         if inference_on_cpu(x, logits) and tuple(s * n for s, n in zip(self.scale, x.shape[2:], strict=True)) == size:
             return Upsampled(self._by_position(x, logits, size), guide)
         kernels = self._shuffled(logits, size)
         return Upsampled(reassemble(x, kernels, kernel_size=self.kernel_size, softmax=True), guide)
 
     def kernels(self, x: Tensor, guide: Tensor | None = None) -> dict[str, Kernels]:
-        logits = self._shuffled(self.encode(self.compress(x)), self.output_size(x, guide))
+        logits = self._shuffled(self._encoded(x), self.output_size(x, guide))
         return {"kernel": Kernels(logits, self.kernel_size, "nearest", tuple(x.shape[2:]))}
+
+    def _encoded(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.encode(channels_last(self.compress(x)))
+        return logits
 
     def _shuffled(self, logits: Tensor, size: tuple[int, ...]) -> Tensor:
         return read_nearest(pixel_shuffle(logits, self.scale), size).unflatten(1, (self.groups, -1))

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from medups.ops import guided_filter, neighbor_similarity, reassemble
 from medups.ops.blurring import gaussian_blur
-from medups.ops.grid import nearest_indices, tap_inside
+from medups.ops.grid import taps_inside
 from medups.ops.kernel_prediction import LogitLayers, kernel_logits
 from medups.ops.kernel_prediction.function import block_diagonal
 from medups.ops.paired_differences import key_neighborhood
@@ -175,11 +175,7 @@ class ReSFU(Upsampler):
         else:
             logits = self.semantic(key, query, dilation)
         logits = logits + self.detail(gaussian_blur(query) if self.detail_alignment else query, query, dilation)
-        if self.taps == "linear":
-            inside: Tensor | None = _taps_inside(n_in, n_out, self.kernel_size, x.device)
-        else:
-            _, inside = nearest_indices(n_in, n_out, self.kernel_size, "zeros", x.device)
-        assert inside is not None
+        inside = taps_inside(n_in, n_out, self.kernel_size, self.taps == "linear", x.device)
         return logits.masked_fill(~inside, float("-inf"))
 
 
@@ -199,14 +195,3 @@ class InnerProduct(nn.Module):
 def _input_groups(channels: int) -> int:
     """The number of norm groups: the largest divisor of ``channels`` that is at most 32."""
     return next(groups for groups in range(min(32, channels), 0, -1) if channels % groups == 0)
-
-
-def _taps_inside(n_in: torch.Size, n_out: torch.Size, kernel_size: int, device: torch.device) -> Tensor:
-    """[kernel_size**d, *out] bool: whether the tap's position is inside the input."""
-    dims = len(n_in)
-    inside = torch.ones((), dtype=torch.bool, device=device)
-    for axis in range(dims):
-        shape = [1] * (2 * dims)
-        shape[axis], shape[dims + axis] = kernel_size, n_out[axis]
-        inside = inside & tap_inside(n_in[axis], n_out[axis], kernel_size, device).reshape(shape)
-    return inside.reshape(kernel_size**dims, *n_out)

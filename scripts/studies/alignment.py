@@ -5,7 +5,7 @@ The guide comes from clean images, or from images in which texture is as strong 
 
 from __future__ import annotations
 
-from scenes import dots, errors, fit, repeated, restorer, save
+from scenes import errors, fit, restorer, study
 
 RATIO, STEPS, SEEDS = 4, 300, 3
 SWITCHES = {
@@ -25,6 +25,10 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    results = repeated([f"{guide}: {switch}" for guide in TEXTURES for switch in SWITCHES], SEEDS, measure)
-    save("alignment", results)
-    dots("alignment", results, ("border", "inside"))
+    study(
+        "alignment",
+        [f"{guide}: {switch}" for guide in TEXTURES for switch in SWITCHES],
+        SEEDS,
+        measure,
+        ("border", "inside"),
+    )

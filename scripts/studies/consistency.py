@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scenes import Restorer, dots, errors, fit, repeated, restorer, save, scenes
+from scenes import Restorer, errors, fit, restorer, scenes, study
 from torch.nn import functional as F
 
 RATIO, STEPS, SEEDS = 2, 300, 3
@@ -36,13 +36,13 @@ def _consistency(net: Restorer) -> dict[str, float]:
         present = classes.unique().tolist()
         centers = torch.stack([F.normalize(maps[:, classes == number].mean(1), dim=0) for number in present])
         cosines = torch.einsum("kc,chw->khw", centers, maps)
-        own = torch.stack([cosines[row][classes == number].mean() for row, number in enumerate(present)])
-        other = [
-            cosines[[other for other in range(len(present)) if other != row]].amax(0)[classes == number].mean()
+        to_own_class = torch.stack([cosines[row][classes == number].mean() for row, number in enumerate(present)])
+        to_other_class = [
+            cosines[[column for column in range(len(present)) if column != row]].amax(0)[classes == number].mean()
             for row, number in enumerate(present)
         ]
-        similarity.append(own.mean())
-        margin.append((own - torch.stack(other)).mean())
+        similarity.append(to_own_class.mean())
+        margin.append((to_own_class - torch.stack(to_other_class)).mean())
     return {"similarity": float(torch.stack(similarity).mean()), "margin": float(torch.stack(margin).mean())}
 
 
@@ -53,6 +53,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    results = repeated(list(VARIANTS), SEEDS, measure)
-    save("consistency", results)
-    dots("consistency", results, ("border", "similarity", "margin"))
+    study("consistency", list(VARIANTS), SEEDS, measure, ("border", "similarity", "margin"))

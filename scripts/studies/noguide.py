@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenes import dots, errors, fit, repeated, restorer, save
+from scenes import errors, fit, restorer, study
 
 RATIO, STEPS, SEEDS = 2, 300, 3
 VARIANTS: dict[str, dict[str, Any]] = {
@@ -23,6 +23,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    results = repeated(list(VARIANTS), SEEDS, measure)
-    save("noguide", results)
-    dots("noguide", results, ("border", "inside"))
+    study("noguide", list(VARIANTS), SEEDS, measure, ("border", "inside"))

@@ -30,14 +30,14 @@ def _own_class(net: Restorer) -> tuple[dict[str, float], Tensor]:
     classes = held_out.share.argmax(1, keepdim=True)
     border = held_out.border()
 
-    def own(shift: Tensor) -> float:
+    def own_class_share(shift: Tensor) -> float:
         return float(sample_offsets(coarse, shift).gather(1, classes)[:, 0][border].mean())
 
     mean = offsets.mean(2)
     lengths = offsets.square().sum(1).sqrt().mean(1)
     values = {
-        "own class, unshifted": own(torch.zeros_like(mean)),
-        "own class, shifted": own(mean),
+        "own class, unshifted": own_class_share(torch.zeros_like(mean)),
+        "own class, shifted": own_class_share(mean),
         "length at borders": float(lengths[border].mean()),
         "length elsewhere": float(lengths[~border].mean()),
     }

@@ -7,7 +7,6 @@ so that each pixel's share of each organ is known. The deep map is that share, a
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medups.io.files import write_json
 from medups.training.param_groups import parameter_groups
 from medups.upsamplers import Upsampler, create_upsampler
 
@@ -165,11 +165,17 @@ def repeated(variants: Sequence[str], seeds: int, measure: Measure) -> dict[str,
     return results
 
 
+def study(name: str, variants: Sequence[str], seeds: int, measure: Measure, drawn: Sequence[str]) -> None:
+    """Measure all variants and seeds; write the results, and a figure of the ``drawn`` measures."""
+    results = repeated(variants, seeds, measure)
+    save(name, results)
+    dots(name, results, drawn)
+
+
 def save(study: str, results: Mapping[str, Any]) -> None:
     """Write the study's JSON."""
     OUTPUT.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(results, indent=1)
-    (OUTPUT / f"{study}.json").write_text(text + "\n", encoding="utf-8")
+    write_json(OUTPUT / f"{study}.json", results)
 
 
 def dots(study: str, results: Mapping[str, Mapping[str, list[float]]], measures: Sequence[str]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from scenes import dots, errors, fit, repeated, restorer, save
+from scenes import errors, fit, restorer, study
 from torch import nn
 
 from medups.upsamplers.resfu import PairedDifference
@@ -34,6 +34,4 @@ def measure(variant: str, seed: int) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    results = repeated(list(VARIANTS), SEEDS, measure)
-    save("similarity", results)
-    dots("similarity", results, ("border", "inside"))
+    study("similarity", list(VARIANTS), SEEDS, measure, ("border", "inside"))
