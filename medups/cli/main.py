@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except InputError as error:
         return _report("error", str(error), 2)
     except KeyboardInterrupt:
-        advice = "train resumes from its last checkpoint, predict with --skip-existing"
+        advice = "repeat the command: train and predict go on where they stopped"
         return _report("stopped", f"interrupted; no partial files were left; {advice}", 1)
     except Exception as error:  # unexpected: one line, with a traceback if MEDUPS_TRACEBACK=1
         if os.environ.get("MEDUPS_TRACEBACK"):

@@ -10,10 +10,16 @@ from medups.cli.terminal import Terminal
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument("--model", required=True, metavar="BUNDLE")
-    parser.add_argument("--input", required=True, metavar="SCAN|FOLDER")
+    parser.add_argument("--input", required=True, metavar="SCAN|FOLDER|ZIP")
     parser.add_argument("--output", required=True, metavar="FILE|FOLDER")
+    parser.add_argument("--formats", default="nifti", help="of masks in a folder: nifti, nrrd, dicom-seg, rtstruct")
+    parser.add_argument("--organs", help="write only these, comma-separated")
+    parser.add_argument("--preview", action="store_true", help="write a picture of each mask")
     parser.add_argument("--cases", help="comma-separated names, or train, val or test from the bundle's split")
-    parser.add_argument("--skip-existing", action="store_true", help="keep existing masks, to resume a run")
+    parser.add_argument("--series", help="only DICOM series with this description, number or uid")
+    parser.add_argument("--resample", action="store_true", help="interpolate DICOM slices at uneven distances")
+    parser.add_argument("--force", action="store_true", help="accept another modality or intensities")
+    parser.add_argument("--skip-existing", action="store_true", help="keep existing masks, whatever made them")
     parser.add_argument("--device", default=None, help="cpu, cuda, cuda:1, ...; default: a GPU if there is one")
 
 
@@ -27,6 +33,12 @@ def run(options: argparse.Namespace) -> None:
             options.input,
             options.output,
             cases=options.cases,
+            series=options.series,
+            formats=[kind.strip() for kind in options.formats.split(",") if kind.strip()],
+            organs=options.organs,
+            preview=options.preview,
+            resample=options.resample,
+            force=options.force,
             skip_existing=options.skip_existing,
             device=options.device,
             progress=terminal,

@@ -94,7 +94,7 @@ def case_key(path: Path) -> str:
 
 def case_name(path: Path) -> str:
     """File or folder name without the file ending of a scan."""
-    return re.sub(r"(\.nii(\.gz)?|(\.npy)?\.h5)$", "", path.name)
+    return re.sub(r"(\.nii(\.gz)?|(\.npy)?\.h5|\.(hdr|img|nrrd|nhdr|mha|mhd|dcm|zip))$", "", path.name)
 
 
 def unique_by_name(files: Iterable[Path]) -> dict[str, Path]:

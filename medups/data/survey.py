@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from medups.data.cases import Case
 from medups.data.labels import LabelSet, UnknownIdsError, fitting_sets
 from medups.data.volumes.grid import Grid, on_grid_of
+from medups.data.volumes.intensities import modality_code, not_hounsfield
 from medups.data.volumes.read import read_labels, read_scan
 from medups.errors import InputError
 
@@ -52,8 +53,8 @@ class Surveyed:
     label: NDArray[np.uint8] | None = None
 
 
-def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
-    """Read scan and mask, and collect every problem in one pass."""
+def survey_case(case: Case, source: LabelSet, target: LabelSet, modality: str = "CT") -> Surveyed:
+    """Read scan and mask, and collect every problem in one pass. ``modality`` is that of the training scans."""
     facts = CaseFacts(case.name)
     scan = mask = None
     try:
@@ -77,12 +78,15 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet) -> Surveyed:
     facts.shape = image.shape
     facts.spacing_mm = grid.spacing if scan.has_spacing else None
     facts.intensities = tuple(float(value) for value in np.percentile(image, (1, 50, 99)))
+    facts.doubts += [f"{scan.source}: {warning}" for warning in scan.warnings]
+    if modality_code(modality) == "CT" and (reason := not_hounsfield(image)):
+        facts.doubts.append(f"{scan.source}: {reason}")
     facts.fingerprint = hashlib.sha256(image.tobytes()).hexdigest()
     if mask is None:
         return Surveyed(facts, image)
     label = source.convert(grid.to_canonical(mask.data), target)
     counts = np.bincount(label.ravel(), minlength=max(target.organs) + 1)
-    milliliters = float(np.prod(grid.spacing)) / 1000 if scan.has_spacing else 1.0
+    milliliters = abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000 if scan.has_spacing else 1.0
     facts.volumes_ml = {organ: float(counts[number] * milliliters) for number, organ in target.organs.items()}
     if not counts[1:].any():
         facts.doubts.append(f"{mask.source}: no organ of the set {target.name!r} in this mask; kept as a negative case")

@@ -127,8 +127,8 @@ def evaluate(
             for labels, volume in zip(sets, (pred, label), strict=True)
         ]
         ids = {organ: number for number, organ in target.organs.items()}
-        spacing = grid.spacing if label.has_spacing else None
-        scores = evaluate_case(masks[0], masks[1], ids, spacing, protocol)
+        steps = grid.steps_mm if label.has_spacing else None
+        scores = evaluate_case(masks[0], masks[1], ids, steps, protocol)
         cases[pair.name] = scores
         on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing))
     return Evaluation(protocol, list(organs), cases)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from medups.bundle.model import Model
 from medups.data.volumes import Grid, Volume
+from medups.data.volumes.intensities import modality_code, not_hounsfield
 from medups.data.volumes.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.inference.slices import OnFraction
@@ -25,7 +27,7 @@ def segment(
     grid, target_shape = _grids(scan, model)
     image = resize_image(grid.to_canonical(scan.data), target_shape)
     ids = segment_canonical(model, image, device, shape=grid.canonical_shape, progress=progress)
-    return Volume(grid.to_file(ids), scan.affine, scan.source)
+    return replace(scan, data=grid.to_file(ids))
 
 
 def segment_canonical(
@@ -41,8 +43,17 @@ def segment_canonical(
     return model.inferer(prepared, model.network, device=device, shape=shape, progress=progress)
 
 
-def require_usable(model: Model, scan: Volume) -> None:
-    """Raise InputError if ``model`` cannot segment ``scan``: an unknown spacing, or an implausible size."""
+def require_usable(model: Model, scan: Volume, force: bool = False) -> None:
+    """Raise InputError if ``model`` cannot segment ``scan``.
+
+    Args:
+        force: accept a scan of another modality, or intensities that cannot be Hounsfield units.
+
+    Raises:
+        InputError: another modality or intensities, an unknown spacing, or an implausible size.
+    """
+    if not force and (reason := _other_kind(model, scan)):
+        raise InputError(f"{scan.source}: {reason} (--force predicts anyway)")
     if not model.spacing:
         return
     scan.require_spacing("this model")
@@ -54,6 +65,14 @@ def require_usable(model: Model, scan: Volume) -> None:
             f"{scan.source}: {current_shape} voxels at {current} mm would become {shape} at the model's {target} mm; "
             "check the spacing in its header"
         )
+
+
+def _other_kind(model: Model, scan: Volume) -> str | None:
+    """Why the scan is not of the kind that the model was trained on; None if it can be."""
+    trained = modality_code(model.modality)
+    if scan.modality is not None and modality_code(scan.modality) != trained:
+        return f"the scan is {scan.modality}, the model was trained on {trained}"
+    return not_hounsfield(scan.data) if trained == "CT" else None
 
 
 def _grids(scan: Volume, model: Model) -> tuple[Grid, tuple[int, ...]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.metrics.overlap import dice
-from medups.metrics.surface import hausdorff95_mm
+from medups.metrics.surface import Steps, hausdorff95_mm
 
 Protocol = Literal["synapse", "physical"]
 Status = Literal["scored", "absent", "missed", "hallucinated"]
@@ -41,7 +41,7 @@ def evaluate_case(
     pred: NDArray[np.integer],
     label: NDArray[np.integer],
     organs: Mapping[str, int],
-    spacing_mm: Sequence[float] | None,
+    spacing_mm: Steps | None,
     protocol: Protocol = "physical",
 ) -> dict[str, OrganScore]:
     """Score each organ of one case.
@@ -49,7 +49,8 @@ def evaluate_case(
     Args:
         pred, label: ids, of the same shape.
         organs: id by organ name, the same in both masks.
-        spacing_mm: millimeters between voxels along each axis; None (unknown) only for ``synapse``.
+        spacing_mm: millimeters between voxels along each axis, or the vectors between neighbors [3, axes] of a sheared
+            grid; None (unknown) only for ``synapse``.
         protocol: ``synapse`` is TransUNet's published rule: distances in voxels; an organ that is predicted but absent
             from the label gets Dice 1 and HD95 0, an organ that is not predicted gets 0 and 0. ``physical``: distances
             in mm; absent and hallucinated organs have no score, missed organs have Dice 0 and no distance.
@@ -63,8 +64,8 @@ def evaluate_case(
         raise ValueError(f"evaluate_case: protocol must be 'synapse' or 'physical', got {protocol!r}")
     if spacing_mm is None and protocol == "physical":
         raise ValueError("evaluate_case: protocol 'physical' needs spacing_mm")
-    milliliters = None if spacing_mm is None else float(np.prod(spacing_mm)) / 1000
-    spacing = [1.0] * label.ndim if protocol == "synapse" or spacing_mm is None else spacing_mm
+    milliliters = None if spacing_mm is None else _milliliters(spacing_mm)
+    spacing: Steps = [1.0] * label.ndim if protocol == "synapse" or spacing_mm is None else spacing_mm
     scores = {}
     for organ, number in organs.items():
         predicted, reference = pred == number, label == number
@@ -79,3 +80,9 @@ def evaluate_case(
         else:
             scores[organ] = OrganScore(status, 0.0 if status == "missed" else None, None, *volumes)
     return scores
+
+
+def _milliliters(spacing_mm: Steps) -> float:
+    """The volume of a voxel."""
+    steps = np.asarray(spacing_mm)
+    return float(abs(np.linalg.det(steps)) if steps.ndim == 2 else np.prod(steps)) / 1000

@@ -7,20 +7,24 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
+from scipy.spatial import KDTree
 
 from medups.metrics.overlap import Mask, dice
 
 Distances = NDArray[np.float64]
+Steps = Sequence[float] | NDArray[np.float64]
+"""Millimeters between neighbors along each axis; or, for axes that are not at right angles, the vectors between
+neighbors [space, axes]."""
 
 
-def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> tuple[Distances, Distances]:
+def surface_distances(pred: Mask, label: Mask, spacing_mm: Steps) -> tuple[Distances, Distances]:
     """Distance of each surface voxel of ``pred`` to the surface of ``label``, and the reverse, in mm.
 
     A surface voxel has a face neighbor outside the mask; everything beyond the volume counts as outside.
 
     Args:
         pred, label: bool, of the same shape, each with at least one voxel.
-        spacing_mm: millimeters between voxels along each axis; all ones give distances in voxels.
+        spacing_mm: see :data:`Steps`; all ones give distances in voxels.
 
     Raises:
         ValueError: an empty mask, or different shapes.
@@ -31,11 +35,10 @@ def surface_distances(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> t
         raise ValueError("surface_distances: both masks need at least one voxel")
     box = _box(pred | label)
     surfaces = [_surface(mask[box]) for mask in (pred, label)]
-    to_pred, to_label = (ndimage.distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces)
-    return to_label[surfaces[0]], to_pred[surfaces[1]]
+    return _to_surface(surfaces[1], surfaces[0], spacing_mm), _to_surface(surfaces[0], surfaces[1], spacing_mm)
 
 
-def hausdorff95_mm(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> float | None:
+def hausdorff95_mm(pred: Mask, label: Mask, spacing_mm: Steps) -> float | None:
     """95th percentile of the pooled surface distances of both directions (medpy's HD95), in mm.
 
     None if a mask is empty: there is no distance to a missing surface.
@@ -45,7 +48,7 @@ def hausdorff95_mm(pred: Mask, label: Mask, spacing_mm: Sequence[float]) -> floa
     return float(np.percentile(np.concatenate(surface_distances(pred, label, spacing_mm)), 95))
 
 
-def surface_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> float | None:
+def surface_dice(pred: Mask, label: Mask, spacing_mm: Steps, tolerance_mm: float) -> float | None:
     """Share of the surface voxels of both masks within ``tolerance_mm`` of the other surface, 0 to 1.
 
     None if both masks are empty, 0 if one is.
@@ -57,7 +60,7 @@ def surface_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance
     return float(np.mean(np.concatenate(surface_distances(pred, label, spacing_mm)) <= tolerance_mm))
 
 
-def border_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm: float) -> float | None:
+def border_dice(pred: Mask, label: Mask, spacing_mm: Steps, width_mm: float) -> float | None:
     """Dice of the voxels at most ``width_mm`` from the label's surface voxels, 0 to 1; None if the label is empty.
 
     Errors elsewhere do not count, so organs of different sizes are comparable.
@@ -66,7 +69,8 @@ def border_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm: 
         return None
     box = _box(pred | label)
     pred, label = pred[box], label[box]
-    band = ndimage.distance_transform_edt(~_surface(label), sampling=spacing_mm) <= width_mm
+    distances = _to_surface(_surface(label), np.ones_like(label), spacing_mm)
+    band = distances.reshape(label.shape) <= width_mm
     return dice(pred & band, label & band)
 
 
@@ -77,3 +81,11 @@ def _box(mask: Mask) -> tuple[slice, ...]:
 
 def _surface(mask: Mask) -> Mask:
     return mask & ~ndimage.binary_erosion(mask)
+
+
+def _to_surface(surface: Mask, at: Mask, steps: Steps) -> Distances:
+    """The distance of each voxel of ``at`` to the nearest voxel of ``surface``."""
+    if np.ndim(steps) == 1:
+        return ndimage.distance_transform_edt(~surface, sampling=steps)[at]
+    vectors = np.asarray(steps).T
+    return KDTree(np.argwhere(surface) @ vectors).query(np.argwhere(at) @ vectors)[0]

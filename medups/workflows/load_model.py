@@ -42,23 +42,25 @@ class SegmentationModel:
         """Names of the segmented organs, by id."""
         return self.model.labels.organs
 
-    def predict(self, image: Any, spacing: Sequence[float] | None = None) -> Prediction:
+    def predict(self, image: Any, spacing: Sequence[float] | None = None, force: bool = False) -> Prediction:
         """Segment an image in memory.
 
         Args:
             image: a NumPy array or torch tensor [S, P, L] in Hounsfield units, with axes toward head, back and the
                 patient's left; a 3-D nibabel or SimpleITK image; or a MONAI MetaTensor with or without a channel axis.
             spacing: millimeters along the axes of an array or plain tensor; required by 3-D models only.
+            force: accept intensities that cannot be Hounsfield units.
 
         Returns:
             The mask, of the same type and on the same grid as ``image``, and organ names.
 
         Raises:
-            InputError: an unsupported type of image, non-finite or constant values, or a missing spacing.
+            InputError: an unsupported type of image, values that are not finite, all equal or impossible for a CT, or a
+                missing spacing.
         """
         volume, restore = as_volume(image, self.model.orientation, spacing)
         scan = checked_scan(volume)
-        require_usable(self.model, scan)
+        require_usable(self.model, scan, force)
         return Prediction(restore(segment(self.model, scan, self.device).data), self.organs)
 
 

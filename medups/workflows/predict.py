@@ -2,30 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import hashlib
+import tempfile
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import torch
 
 from medups.bundle.model import Model, load_bundle
-from medups.data.cases import case_name
-from medups.data.volumes.find import find_scans, is_nifti, is_other_format, scans_by_key
-from medups.data.volumes.masks import write_mask
+from medups.data.labels import LabelSet, organ_names
+from medups.data.volumes import Grid, Volume
+from medups.data.volumes.find import ScanFile
+from medups.data.volumes.masks import write_masks
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
 from medups.inference.segment import require_usable, segment
 from medups.inference.slices import OnFraction
-from medups.io.files import require_writable, user_path
+from medups.io.files import file_sha256, user_path, write_bytes
+from medups.metrics.organs import organ_facts
 from medups.progress import Progress, SilentProgress
+from medups.report.preview import preview_png
+from medups.workflows.jobs import Job, Jobs, list_jobs
+from medups.workflows.records import finished, write_record, write_summary
 
 
 @dataclass(frozen=True)
-class Job:
-    """One scan and the mask to write for it."""
+class Options:
+    """How to segment and what to write; see :func:`predict`."""
 
-    scan: Path
-    mask: Path
+    organs: tuple[str, ...] | None = None
+    preview: bool = False
+    resample: bool = False
+    force: bool = False
 
 
 def predict(
@@ -34,102 +46,142 @@ def predict(
     output: str | Path,
     *,
     cases: Sequence[str] | str | None = None,
+    series: str | None = None,
+    formats: Sequence[str] = ("nifti",),
+    organs: Sequence[str] | str | None = None,
+    preview: bool = False,
+    resample: bool = False,
+    force: bool = False,
     skip_existing: bool = False,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
-    """Segment a scan or a folder of scans.
+    """Segment a scan, or all scans in a folder or zip archive.
+
+    A folder of masks has a record of each case. A repeated command keeps the cases whose records, files and scans are
+    unchanged. A scan that cannot be segmented does not stop the others.
 
     Args:
         model: a bundle folder.
-        source: a scan or a folder of scans.
-        output: a .nii or .nii.gz file for one scan, otherwise a folder for files ``<scan>.nii.gz``.
+        source: a scan, or a folder or zip archive of scans.
+        output: a file for one scan, in the format of its ending; otherwise a folder.
         cases: names, or ``train``, ``val`` or ``test`` for the bundle's split; None for all scans.
-        skip_existing: keep existing masks.
+        series: only DICOM series with this description, number or uid.
+        formats: of masks in a folder: nifti, nrrd, dicom-seg, rtstruct.
+        organs: names, or a label set; only these are written. None for all.
+        preview: write a picture of each mask, ``NAME.preview.png``.
+        resample: interpolate DICOM slices at uneven distances to an even grid, which the mask then has.
+        force: segment scans of another modality, or whose intensities cannot be Hounsfield units.
+        skip_existing: keep masks that exist, whatever made them.
         device: by default a GPU if there is one.
+        progress: shows messages and progress bars; nothing by default.
 
     Returns:
-        The paths of the masks, including existing ones.
+        The first file of each mask, including existing ones.
 
     Raises:
-        InputError: an invalid bundle, scan, name or output, before anything is written.
+        InputError: an invalid bundle, name or output, before anything is written; or scans that could not be segmented,
+            after all others were.
     """
     progress = progress or SilentProgress()
     chosen = available_device(device)
-    bundle = load_bundle(user_path(model), chosen)
+    folder = user_path(model)
+    bundle = load_bundle(folder, chosen)
+    options = Options(_organs(bundle, organs), preview, resample, force)
     names = _names(bundle, cases, str(model))
-    jobs = list_jobs(user_path(source), user_path(output), names)
-    existing = [job for job in jobs if skip_existing and job.mask.exists()]
-    pending = [job for job in jobs if job not in existing]
-    if existing:
-        progress.log(f"kept {len(existing)} existing mask{'s' if len(existing) > 1 else ''}")
-    check_jobs(bundle, progress.track(pending, "checking scans", len(pending)))
-    for job in progress.track(pending, "scans", len(pending)):
-        predict_scan(bundle, job, chosen, progress.share(job.scan.name))
-        progress.log(str(job.mask))
-    return [job.mask for job in jobs]
+    with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
+        listed = list_jobs(
+            user_path(source), user_path(output), names, formats=formats, series=series, scratch=Path(scratch)
+        )
+        _Run(bundle, chosen, options, _settings(folder, formats, options), progress).all(listed, skip_existing)
+    return [job.mask for job in listed.jobs]
 
 
-def list_jobs(source: Path, output: Path, cases: Sequence[str] | None = None) -> list[Job]:
-    """List the masks to write, without writing them.
+@dataclass
+class _Run:
+    """Jobs with the same model and options."""
 
-    Args:
-        source, output: see :func:`predict`.
-        cases: only scans of these names, as in a data split; None for all.
+    model: Model
+    device: torch.device
+    options: Options
+    settings: dict[str, Any]
+    progress: Progress
 
-    Raises:
-        InputError: no scans, an unknown name, or an output that cannot be written.
-    """
-    if cases is None:
-        scans = find_scans(source)
-    else:
-        by_key = scans_by_key(source)
-        unknown = [name for name in cases if name not in by_key]
-        if unknown:
-            raise InputError(
-                f"{source}: no scans for the cases {', '.join(unknown)}; the folder has {', '.join(by_key)}"
-            )
-        scans = [by_key[name] for name in cases]
-    if is_nifti(output):
-        if len(scans) > 1:
-            raise InputError(f"{output}: {len(scans)} scans need a folder as output, not one file")
-        require_writable(output.parent)
-        if output.is_dir():
-            raise InputError(f"{output}: is a folder; pass a file name")
-        jobs = [Job(scans[0], output)]
-    elif is_other_format(output):
-        raise InputError(f"{output}: masks are written as .nii or .nii.gz; pass such a file name, or a folder")
-    else:
-        require_writable(output)
-        jobs = [Job(scan, output / f"{case_name(scan)}.nii.gz") for scan in scans]
-    names = [job.mask.name for job in jobs]
-    repeated = {name for name in names if names.count(name) > 1}
-    if repeated:
-        raise InputError(f"{source}: several scans would be written to {', '.join(sorted(repeated))}; rename them")
-    for job in jobs:
-        if job.mask.resolve() == job.scan.resolve():
-            raise InputError(f"{job.scan}: the mask would overwrite the scan; choose another output")
-    return jobs
+    def all(self, listed: Jobs, skip_existing: bool) -> None:
+        """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
+        problems, total = list(listed.problems), len(listed.jobs) + len(listed.problems)
+        for note in listed.set_aside:
+            self.progress.log(f"set aside: {note}")
+        for problem in problems:
+            self.progress.log(f"failed: {problem}")
+        pending = [job for job in listed.jobs if not self._is_done(job, listed.folder, skip_existing)]
+        if kept := len(listed.jobs) - len(pending):
+            self.progress.log(f"kept {kept} existing mask{'s' if kept > 1 else ''}")
+        for job in self.progress.track(pending, "scans", len(pending)):
+            try:
+                self._one(job, listed.folder)
+            except InputError as error:
+                problems.append(str(error))
+                if total > 1:
+                    self.progress.log(f"failed: {error}")
+        if listed.folder is not None and listed.folder.is_dir():
+            write_summary(listed.folder, problems)
+        if problems:
+            count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
+            raise InputError(count + "; ".join(problems))
 
+    def _is_done(self, job: Job, folder: Path | None, skip_existing: bool) -> bool:
+        if skip_existing and all(file.exists() for file in job.files.values()):
+            return True
+        return folder is not None and finished(folder, job.scan, self.settings) is not None
 
-def check_jobs(model: Model, jobs: Iterable[Job]) -> None:
-    """Read every scan before segmenting any. Raises InputError that lists all scans that ``model`` cannot segment."""
-    problems = []
-    for job in jobs:
-        try:
-            require_usable(model, read_scan(job.scan))
-        except InputError as error:
-            problems.append(str(error))
-    if problems:
-        raise InputError("; ".join(problems))
+    def _one(self, job: Job, folder: Path | None) -> None:
+        began = time.perf_counter()
+        scan = read_scan(job.scan, self.options.resample)
+        for warning in scan.warnings:
+            self.progress.log(f"warning: {scan.source}: {warning}")
+        files, ids, labels = predict_scan(
+            self.model, scan, job.files, self.device, self.options, self.progress.share(job.scan.name)
+        )
+        if self.options.preview:
+            picture = job.mask.with_name(f"{job.scan.name}.preview.png")
+            write_bytes(picture, _preview(scan, ids, labels, job.scan, self.model.display_window))
+            files = [*files, picture]
+        if folder is not None:
+            facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
+            seconds = time.perf_counter() - began
+            write_record(folder, job.scan, self.settings, files, seconds, list(scan.warnings), facts)
+        self.progress.log(str(job.mask))
 
 
 def predict_scan(
-    model: Model, job: Job, device: torch.device | str = "cpu", progress: OnFraction | None = None
-) -> None:
-    """Segment one scan: the mask (uint8) with the scan's grid and affine, and its organ names beside it."""
-    mask = segment(model, read_scan(job.scan), device, progress)
-    write_mask(job.mask, mask.data, mask.affine, model.labels)
+    model: Model,
+    scan: Volume,
+    files: dict[str, Path],
+    device: torch.device | str = "cpu",
+    options: Options | None = None,
+    progress: OnFraction | None = None,
+) -> tuple[list[Path], np.ndarray, LabelSet]:
+    """Segment one scan and write its mask.
+
+    Args:
+        files: by format, see :data:`medups.data.volumes.masks.FORMATS`.
+
+    Returns:
+        The written files, the ids (uint8) on the scan's grid, and the organs that were written.
+
+    Raises:
+        InputError: a scan that the model cannot segment, or whose mask a format cannot express.
+    """
+    options = options or Options()
+    require_usable(model, scan, options.force)
+    ids = segment(model, scan, device, progress).data
+    labels = model.labels
+    if options.organs is not None:
+        kept = {number: name for number, name in labels.organs.items() if name in options.organs}
+        labels = LabelSet(labels.name, kept)
+        ids = np.where(np.isin(ids, list(kept)), ids, 0).astype(ids.dtype)
+    return write_masks(files, ids, scan, labels), ids, labels
 
 
 def available_device(device: torch.device | str | None) -> torch.device:
@@ -142,6 +194,39 @@ def available_device(device: torch.device | str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: not available here ({str(error).splitlines()[0]})") from error
     return chosen
+
+
+def _preview(scan: Volume, ids: np.ndarray, labels: LabelSet, source: ScanFile, window: tuple[float, float]) -> bytes:
+    grid = Grid(scan.data.shape, scan.affine)
+    return preview_png(
+        grid.to_canonical(scan.data), grid.to_canonical(ids), labels.organs, grid.spacing, source.name, window
+    )
+
+
+def _settings(bundle: Path, formats: Sequence[str], options: Options) -> dict[str, Any]:
+    """What a mask depends on besides its scan."""
+    digest = hashlib.sha256()
+    for part in ("configs/inference.json", "models/model.pt"):
+        digest.update(file_sha256(bundle / part))
+    return {
+        "model": digest.hexdigest(),
+        "formats": list(formats),
+        "organs": None if options.organs is None else list(options.organs),
+        "preview": options.preview,
+        "resample": options.resample,
+        "force": options.force,
+    }
+
+
+def _organs(bundle: Model, organs: Sequence[str] | str | None) -> tuple[str, ...] | None:
+    if organs is None:
+        return None
+    known = bundle.labels.names
+    names = organ_names(organs if isinstance(organs, str) else ",".join(organs), known)
+    absent = [name for name in names if name not in known]
+    if absent or not names:
+        raise InputError(f"--organs: the model does not segment {', '.join(absent)}; it knows {', '.join(known)}")
+    return tuple(sorted(names))
 
 
 def _names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list[str] | None:

@@ -48,7 +48,7 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
     part_by_case = {name: part for part, names in dataset.names.items() for name in names}
     cases = [*dataset.train, *dataset.val, *dataset.test]
     trained = [*dataset.train, *dataset.val]
-    facts, pictures = _survey(dataset, target, part_by_case, settings.display_window, bool(problems), progress)
+    facts, pictures = _survey(dataset, target, part_by_case, settings, bool(problems), progress)
     problems += [problem for case in facts for problem in case.problems] + list(repeated(facts))
     doubts = [f"{case.name}: {doubt}" for case in facts for doubt in case.doubts]
     for message in [*problems, *remap(facts, dataset.labels), *doubts, *dataset.notes]:
@@ -67,22 +67,23 @@ def _survey(
     dataset: Dataset,
     target: LabelSet,
     part_by_case: Mapping[str, str],
-    window: list[float],
+    settings: Settings,
     has_problems: bool,
     progress: Progress,
 ) -> tuple[list[CaseFacts], dict[str, bytes]]:
     """Facts about every case, and pictures until the first problem."""
     cases = [*dataset.train, *dataset.val, *dataset.test]
+    low, high = settings.display_window
     facts: list[CaseFacts] = []
     pictures: dict[str, bytes] = {}
-    surveys = in_parallel(lambda case: survey_case(case, dataset.labels, target), cases)
+    surveys = in_parallel(lambda case: survey_case(case, dataset.labels, target, settings.modality), cases)
     for survey in progress.track(surveys, "surveying", len(cases)):
         facts.append(survey.facts)
         has_problems = has_problems or bool(survey.facts.problems)
         if survey.image is not None and not has_problems:
             name = survey.facts.name
             title = f"case {name}, {part_by_case[name]}"
-            pictures[name] = _picture(survey, survey.image, target.organs, title, (window[0], window[1]))
+            pictures[name] = _picture(survey, survey.image, target.organs, title, (low, high))
     return facts, pictures
 
 

@@ -17,7 +17,7 @@ from medups.errors import InputError
 from medups.evaluation import find_pairs
 from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
-from medups.workflows.predict import list_jobs
+from medups.workflows.jobs import list_jobs
 from tests.scans import write_nifti
 
 BTCV, SYNAPSE = label_set("btcv13"), label_set("synapse8")
@@ -133,8 +133,8 @@ def test_split_names_match_those_of_prediction(request, form, phantoms, tmp_path
     cases = open_dataset(settings_of(form, root)).test
     for case in cases:
         shutil.copy(case.image, scans)
-        (job,) = list_jobs(scans, tmp_path / "masks", [case.name])
-        assert job.scan.name == case.image.name
+        (job,) = list_jobs(scans, tmp_path / "masks", [case.name]).jobs
+        assert job.scan.path.name == case.image.name
         shutil.copy(case.image, tmp_path / "masks" / job.mask.name)
     name, label = cases[0].name, {"nnunet": "ph_0004", "datalist": "label0004"}[form]
     (tmp_path / "labels").mkdir()

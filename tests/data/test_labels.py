@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from medups.data.labels import LabelSet, label_set, list_label_sets, organ_names
-from medups.data.volumes.masks import labels_file, write_mask
+from medups.data.volumes import Volume
+from medups.data.volumes.masks import labels_file, write_masks
 from medups.errors import InputError
 
 
@@ -42,7 +43,8 @@ def test_unknown_ids_are_reported():
 
 def test_table_beside_a_mask(tmp_path):
     mask = tmp_path / "case.nii.gz"
-    write_mask(mask, np.eye(3, dtype=np.uint8)[None], np.eye(4), label_set("synapse8"))
+    ids = np.eye(3, dtype=np.uint8)[None]
+    write_masks({"nifti": mask}, ids, Volume(ids, np.eye(4), "scan"), label_set("synapse8"))
     assert labels_file(mask).name == "case.labels.json"
     assert json.loads(labels_file(mask).read_text())["5"] == "liver"
     assert label_set(str(labels_file(mask))).organs == label_set("synapse8").organs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from medups.metrics import dice, evaluate_case, hausdorff95_mm, surface_dice, surface_distances
+from medups.metrics import border_dice, dice, evaluate_case, hausdorff95_mm, surface_dice, surface_distances
 
 
 def cube(shape, low, high):
@@ -82,3 +82,18 @@ def test_published_protocol(golden):
     scores = evaluate_case(numbers["pred"], numbers["label"], organs, (7, 7, 7), "synapse")
     np.testing.assert_allclose([score.dice for score in scores.values()], numbers["dice"], rtol=1e-12)
     np.testing.assert_allclose([score.hd95 for score in scores.values()], numbers["hd95"], rtol=1e-12)
+
+
+def test_distances_on_a_sheared_grid(rng):
+    """Vectors at right angles give the distances of a spacing; in a tilted gantry two voxels are as far as in space."""
+    a, b = rng.random((2, 6, 7, 5)) < 0.3
+    spacing = (3.0, 1.0, 0.7)
+    for measure in (hausdorff95_mm, lambda *x: surface_dice(*x, 1.5), lambda *x: border_dice(*x, 1.5)):
+        assert measure(a, b, np.diag(spacing)) == pytest.approx(measure(a, b, spacing))
+    tilt = np.radians(20)
+    steps = np.array([[1.5, 0, 0], [0, 1.5 * np.cos(tilt), 0], [0, -1.5 * np.sin(tilt), 3]])
+    a, b = cube((3, 30, 12), (1, 5, 1), (2, 6, 2)), cube((3, 30, 12), (1, 20, 9), (2, 21, 10))
+    assert hausdorff95_mm(a, b, steps) == pytest.approx(np.linalg.norm(steps @ [0, 15, 8]))
+    assert evaluate_case(a.astype(int), b.astype(int), {"liver": 1}, steps)["liver"].volume_ml == pytest.approx(
+        1.5 * 1.5 * np.cos(tilt) * 3 / 1000
+    )

@@ -10,11 +10,12 @@ from nibabel import orientations
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
 
-from medups.data.volumes.volume import Volume
+from medups.data.volumes.volume import RIGHT_ANGLE, Volume, shear_degrees
 from medups.errors import InputError
 
 # Axes run toward the head, the back and the patient's left: [slice, row, column] as a radiologist sees a slice.
 ORIENTATION = "SPL"
+Steps = tuple[float, float, float] | NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,13 @@ class Grid:
         return first, second, third
 
     @property
+    def steps_mm(self) -> Steps:
+        """:attr:`spacing`, or the vectors between neighbors [3, axes] if the axes are not at right angles."""
+        if shear_degrees(self.affine) <= RIGHT_ANGLE:
+            return self.spacing
+        return (self.affine @ orientations.inv_ornt_aff(self._to_canonical, self.shape))[:3, :3]
+
+    @property
     def canonical_shape(self) -> tuple[int, int, int]:
         """Voxels along the canonical axes."""
         by_axis = dict(zip(self._to_canonical[:, 0].astype(int).tolist(), self.shape, strict=True))
@@ -56,12 +64,16 @@ class Grid:
         return np.ascontiguousarray(orientations.apply_orientation(data, back))
 
 
-def same_grid(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
-    """Whether two affines place every corner of a volume within a tenth of a voxel of each other."""
+def farthest_apart(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> float:
+    """The largest distance in mm, along one axis, between the corners that two affines give a volume."""
     corners = np.array(np.meshgrid(*[(0, n - 1) for n in shape], indexing="ij")).reshape(3, -1)
     corners = np.vstack([corners, np.ones(corners.shape[1])])
-    distances = np.abs((first - second) @ corners)[:3]
-    return bool(distances.max() <= 0.1 * voxel_sizes(first).min())
+    return float(np.abs((first - second) @ corners)[:3].max())
+
+
+def same_grid(first: NDArray[np.float64], second: NDArray[np.float64], shape: tuple[int, ...]) -> bool:
+    """Whether two affines place every corner of a volume within a tenth of a voxel of each other."""
+    return farthest_apart(first, second, shape) <= 0.1 * voxel_sizes(first).min()
 
 
 def on_grid_of(mask: Volume, image: Volume) -> Volume:
@@ -70,8 +82,8 @@ def on_grid_of(mask: Volume, image: Volume) -> Volume:
     Raises:
         InputError: the voxels of the two do not coincide.
     """
-    current, goal = (orientations.io_orientation(volume.affine) for volume in (mask, image))
-    change = orientations.ornt_transform(current, goal)
+    # relative to the image, so that two grids turned by 45 degrees agree whatever a rounding error favors
+    change = orientations.io_orientation(np.linalg.inv(image.affine) @ mask.affine)
     data = orientations.apply_orientation(mask.data, change)
     affine = mask.affine @ orientations.inv_ornt_aff(change, mask.data.shape)
     if data.shape != image.data.shape:

@@ -8,25 +8,36 @@ from pathlib import Path
 import numpy as np
 
 from medups.data.labels import LabelSet
-from medups.data.volumes.dicom import read_dicom
+from medups.data.volumes.dicom import only_series, read_series
+from medups.data.volumes.find import ScanFile
+from medups.data.volumes.itk import is_itk, read_itk
 from medups.data.volumes.nifti import read_nifti
 from medups.data.volumes.transunet import is_preprocessed, read_preprocessed
 from medups.data.volumes.volume import Volume
 from medups.errors import InputError
 
 
-def read_scan(path: Path) -> Volume:
-    """A scan that :func:`~medups.data.volumes.find.find_scans` lists, as float32 intensities.
+def read_scan(source: Path | ScanFile, resample: bool = False) -> Volume:
+    """A scan as float32 intensities.
+
+    Args:
+        source: a file, the folder of the only DICOM series in it, or what
+            :func:`~medups.data.volumes.find.find_scans` found.
+        resample: see :func:`~medups.data.volumes.dicom.read_series`.
 
     Raises:
         InputError: an error of the file readers, a voxel that is not finite, or an image of a single value.
     """
-    return checked_scan(read_dicom(path) if path.is_dir() else _read(path, "image"))
+    if isinstance(source, ScanFile) and source.series is not None:
+        return checked_scan(read_series(source.series, resample))
+    path = source.path if isinstance(source, ScanFile) else source
+    return checked_scan(read_series(only_series(path), resample) if path.is_dir() else _read(path, "image"))
 
 
 def checked_scan(volume: Volume) -> Volume:
     """``volume`` as float32. Raises InputError for values that are not finite, or all equal."""
-    data = np.asarray(volume.data, dtype=np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite below
+        data = np.asarray(volume.data, dtype=np.float32)
     if not np.isfinite(data).all():
         count = int((~np.isfinite(data)).sum())
         raise InputError(f"{volume.source}: {count} voxels are not finite numbers; repair the image")
@@ -51,4 +62,6 @@ def read_labels(path: Path, labels: LabelSet) -> Volume:
 
 
 def _read(path: Path, key: str) -> Volume:
-    return read_preprocessed(path, key) if is_preprocessed(path) else read_nifti(path)
+    if is_preprocessed(path):
+        return read_preprocessed(path, key)
+    return read_itk(path) if is_itk(path) else read_nifti(path.with_suffix(".hdr") if path.suffix == ".img" else path)
