@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +81,7 @@ def draw(
     height = 2.6 * reference.shape[1] * aspect / reference.shape[2]
     figure = Figure(figsize=(2.6 * len(rows), height * len(masks) + 0.9), layout="constrained")
     grid: Any = figure.subplots(len(masks), len(rows), squeeze=False)
-    distinct = [colormaps["tab10"](index) for index in range(10) if index != _GRAY]
-    spectrum = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
-    colors = dict(zip(organs, distinct if len(organs) <= len(distinct) else spectrum, strict=False))
+    colors = organ_colors(organs)
     for axes_row, (name, mask) in zip(grid, masks.items(), strict=True):
         for axes, row in zip(axes_row, rows, strict=True):
             axes.imshow(background[row], cmap="gray", vmin=window[0], vmax=window[1], aspect=aspect)
@@ -95,12 +93,25 @@ def draw(
             axes.set_title(f"slice {row}" if axes_row is grid[0] else "", fontsize=8)
         axes_row[0].set_ylabel(name, fontsize=9)
     shown = [number for number in organs if any((mask == number).any() for mask in masks.values())][:16]
-    figure.legend(
-        handles=[Line2D([], [], color=colors[number], label=organs[number].replace("_", " ")) for number in shown],
-        loc="outside lower center", ncols=4, fontsize=8, frameon=False,
-    )  # fmt: skip
+    organ_legend(figure, organs, shown, columns=4)
     figure.suptitle(title, fontsize=10)
     return figure
+
+
+def organ_colors(organs: Mapping[int, str]) -> dict[int, Any]:
+    """A color for every organ, as far from the others as possible; anatomical colors are too alike for thin lines."""
+    distinct = [colormaps["tab10"](index) for index in range(10) if index != _GRAY]
+    spectrum = [colormaps["gist_ncar"](index / len(organs)) for index in range(len(organs))]
+    return dict(zip(organs, distinct if len(organs) <= len(distinct) else spectrum, strict=False))
+
+
+def organ_legend(figure: Figure, organs: Mapping[int, str], shown: Sequence[int], columns: int) -> None:
+    """Add the names of the ``shown`` organs below the pictures."""
+    colors = organ_colors(organs)
+    figure.legend(
+        handles=[Line2D([], [], color=colors[number], label=organs[number].replace("_", " ")) for number in shown],
+        loc="outside lower center", ncols=columns, fontsize=8, frameon=False,
+    )  # fmt: skip
 
 
 def _informative_slices(mask: NDArray[np.uint8]) -> list[int]:

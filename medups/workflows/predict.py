@@ -27,7 +27,8 @@ from medups.metrics.organs import organ_facts
 from medups.progress import Progress, SilentProgress
 from medups.report.preview import preview_png
 from medups.workflows.jobs import Job, Jobs, list_jobs
-from medups.workflows.records import finished, write_record, write_summary
+from medups.workflows.records import finished, write_failure, write_record, write_summary
+from medups.workflows.shares import Shares
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,8 @@ def predict(
     """Segment a scan, or all scans in a folder or zip archive.
 
     A folder of masks has a record of each case. A repeated command keeps the cases whose records, files and scans are
-    unchanged. A scan that cannot be segmented does not stop the others.
+    unchanged. A scan that cannot be segmented does not stop the others. Processes that torchrun or srun started share
+    the scans, one GPU each.
 
     Args:
         model: a bundle folder.
@@ -84,6 +86,9 @@ def predict(
             after all others were.
     """
     progress = progress or SilentProgress()
+    shares = Shares()
+    if device is None and shares.processes > 1 and torch.cuda.is_available():
+        device = f"cuda:{shares.local_rank % torch.cuda.device_count()}"
     chosen = available_device(device)
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
@@ -93,7 +98,7 @@ def predict(
         listed = list_jobs(
             user_path(source), user_path(output), names, formats=formats, series=series, scratch=Path(scratch)
         )
-        _Run(bundle, chosen, options, _settings(folder, formats, options), progress).all(listed, skip_existing)
+        _Run(bundle, chosen, options, _settings(folder, formats, options), progress, shares).all(listed, skip_existing)
     return [job.mask for job in listed.jobs]
 
 
@@ -106,26 +111,36 @@ class _Run:
     options: Options
     settings: dict[str, Any]
     progress: Progress
+    shares: Shares
 
     def all(self, listed: Jobs, skip_existing: bool) -> None:
         """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
         problems, total = list(listed.problems), len(listed.jobs) + len(listed.problems)
-        for note in listed.set_aside:
-            self.progress.log(f"set aside: {note}")
-        for problem in problems:
-            self.progress.log(f"failed: {problem}")
-        pending = [job for job in listed.jobs if not self._is_done(job, listed.folder, skip_existing)]
-        if kept := len(listed.jobs) - len(pending):
-            self.progress.log(f"kept {kept} existing mask{'s' if kept > 1 else ''}")
-        for job in self.progress.track(pending, "scans", len(pending)):
+        if self.shares.rank == 0:
+            for note in listed.set_aside:
+                self.progress.log(f"set aside: {note}")
+            for problem in problems:
+                self.progress.log(f"failed: {problem}")
+        kept, failed = 0, []
+        for job in self.progress.track(self.shares.of(listed.jobs), "scans", len(listed.jobs)):
+            if self._is_done(job, listed.folder, skip_existing):
+                kept += 1
+                continue
             try:
                 self._one(job, listed.folder)
             except InputError as error:
                 problems.append(str(error))
+                failed.append((job.scan, str(error)))
                 if total > 1:
                     self.progress.log(f"failed: {error}")
+        if kept:
+            self.progress.log(f"kept {kept} existing mask{'s' if kept > 1 else ''}")
         if listed.folder is not None and listed.folder.is_dir():
-            write_summary(listed.folder, problems)
+            for scan, reason in failed:
+                write_failure(listed.folder, scan, reason)
+        self.shares.wait()
+        if listed.folder is not None and listed.folder.is_dir() and self.shares.rank == 0:
+            write_summary(listed.folder, [job.scan.name for job in listed.jobs], listed.problems)
         if problems:
             count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
             raise InputError(count + "; ".join(problems))

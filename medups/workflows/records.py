@@ -71,9 +71,21 @@ def write_record(
     )
 
 
-def write_summary(folder: Path, problems: list[str]) -> None:
-    """Gather all records of a folder in ``manifest.json`` and ``organs.csv``."""
-    records = [read_json(path) for path in sorted((folder / "records").glob("*.json"))]
+def write_failure(folder: Path, scan: ScanFile, error: str) -> None:
+    """Record why a case has no mask; an older mask of it stays, but is no longer counted as finished."""
+    write_json(record_file(folder, scan.name), {"case": scan.name, "error": error})
+
+
+def write_summary(folder: Path, names: list[str], problems: list[str]) -> None:
+    """Gather the records in ``manifest.json`` and ``organs.csv``.
+
+    Args:
+        names: the cases of this command; failures of others are forgotten.
+        problems: what has no record because it could not even be found.
+    """
+    found = [read_json(path) for path in sorted((folder / "records").glob("*.json"))]
+    records = [record for record in found if "error" not in record]
+    problems = [*problems, *(record["error"] for record in found if "error" in record and record["case"] in names)]
     versions = {"medups": medups.__version__, "torch": torch.__version__, "monai": monai.__version__}
     write_json(
         folder / "manifest.json",
