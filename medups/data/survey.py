@@ -81,7 +81,7 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet, modality: str = 
     facts.doubts += [f"{scan.source}: {warning}" for warning in scan.warnings]
     if modality_code(modality) == "CT" and (reason := not_hounsfield(image)):
         facts.doubts.append(f"{scan.source}: {reason}")
-    facts.fingerprint = hashlib.sha256(image.tobytes()).hexdigest()
+    facts.fingerprint = hashlib.sha256(image.astype(np.float32).tobytes()).hexdigest()
     if mask is None:
         return Surveyed(facts, image)
     label = source.convert(grid.to_canonical(mask.data), target)

@@ -15,32 +15,67 @@ from medups.data.volumes import Grid, Volume
 from medups.data.volumes.intensities import modality_code, not_hounsfield
 from medups.data.volumes.resize import resize_image, resized_shape
 from medups.errors import InputError
+from medups.inference.mirroring import Network, mirrored
 from medups.inference.slices import OnFraction
 
+_VOXELWISE = ("monai.transforms.ScaleIntensityRanged", "monai.transforms.ThresholdIntensityd")
+_ROWS = 16  # of a volume that are transformed at a time
 _MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
 
 
 def segment(
-    model: Model, scan: Volume, device: torch.device | str = "cpu", progress: OnFraction | None = None
+    model: Model,
+    scan: Volume,
+    device: torch.device | str = "cpu",
+    progress: OnFraction | None = None,
+    *,
+    mirror: bool = False,
+    bf16: bool = False,
 ) -> Volume:
-    """The mask (uint8 ids) of a scan, on the scan's grid."""
+    """The mask (uint8 ids) of a scan, on the scan's grid.
+
+    Args:
+        mirror: average over mirrored images, see :func:`~medups.inference.mirroring.mirrored`.
+        bf16: run the network under autocast in bfloat16.
+    """
+    network: Network = mirrored(model.network) if mirror else model.network
     grid, target_shape = _grids(scan, model)
-    image = resize_image(grid.to_canonical(scan.data), target_shape)
-    ids = segment_canonical(model, image, device, shape=grid.canonical_shape, progress=progress)
+    image = np.array(resize_image(grid.to_canonical(scan.data), target_shape), dtype=np.float32)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        ids = model.inferer(
+            _preprocess(model, image), network, device=device, shape=grid.canonical_shape, progress=progress
+        )
     return replace(scan, data=grid.to_file(ids))
 
 
-def segment_canonical(
-    model: Model,
-    image: NDArray[np.generic],
-    device: torch.device | str,
-    shape: tuple[int, ...] | None = None,
-    progress: OnFraction | None = None,
-) -> NDArray[np.uint8]:
-    """Canonical intensities [S, P, L] at the model's spacing -> ids, resized to ``shape`` if given."""
-    sample: Any = model.preprocessing({"image": torch.from_numpy(np.array(image, dtype=np.float32))[None]})
-    prepared = np.asarray(sample["image"], dtype=np.float32)[0]
-    return model.inferer(prepared, model.network, device=device, shape=shape, progress=progress)
+def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.device | str) -> NDArray[np.uint8]:
+    """Canonical intensities [S, P, L] at the model's spacing -> ids."""
+    prepared = _preprocess(model, np.array(image, dtype=np.float32))
+    return model.inferer(prepared, model.network, device=device)
+
+
+def memory_bytes(model: Model, scan: Volume) -> int:
+    """Host memory for :func:`segment` beyond the scan itself and the network's own for its windows or slices."""
+    grid, shape = _grids(scan, model)
+    voxels, classes = math.prod(shape), max(model.labels.organs) + 1
+    ids = 2 * math.prod(grid.canonical_shape)  # on the canonical grid and on the scan's
+    inferer: Any = model.inferer
+    return 4 * voxels + ids + inferer.memory_bytes(shape, classes)
+
+
+def _preprocess(model: Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The transformed image; ``image`` itself is overwritten where each voxel depends on no other."""
+    targets = [spec["_target_"] for spec in model.definition["preprocessing"]]
+    if not all(target in _VOXELWISE for target in targets):
+        return _transformed(model, image)
+    for start in range(0, len(image), _ROWS):
+        image[start : start + _ROWS] = _transformed(model, image[start : start + _ROWS])
+    return image
+
+
+def _transformed(model: Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    sample: Any = model.preprocessing({"image": torch.from_numpy(image)[None]})
+    return np.asarray(sample["image"], dtype=np.float32)[0]
 
 
 def require_usable(model: Model, scan: Volume, force: bool = False) -> None:

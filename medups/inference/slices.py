@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -27,6 +27,11 @@ class SliceInferer:
     def __init__(self, size: int | tuple[int, int], batch_size: int = 8) -> None:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         self.batch_size = batch_size
+
+    def memory_bytes(self, shape: Sequence[int], classes: int) -> int:
+        """Host memory for a preprocessed volume of ``shape``, beyond the network's own for its slices."""
+        del shape
+        return 4 * (classes + 1) * self.batch_size * self.size[0] * self.size[1]
 
     def __call__(
         self,

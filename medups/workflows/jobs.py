@@ -66,6 +66,7 @@ def list_jobs(
     unknown = [kind for kind in formats if kind not in FORMATS]
     if unknown or not formats:
         raise InputError(f"--formats: unknown {', '.join(unknown)}; choose from {', '.join(FORMATS)}")
+    formats = [kind for kind in FORMATS if kind in formats]
     if cases is None:
         found = find_scans(source, scratch, series)
         scans, problems, set_aside = found.scans, found.problems, found.set_aside

@@ -6,7 +6,7 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,31 +14,25 @@ import numpy as np
 import torch
 
 from medups.bundle.model import Model, load_bundle
-from medups.data.labels import LabelSet, organ_names
+from medups.data.labels import LabelSet
 from medups.data.volumes import Grid, Volume
 from medups.data.volumes.find import ScanFile
 from medups.data.volumes.masks import write_masks
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
-from medups.inference.segment import require_usable, segment
+from medups.inference.postprocess import postprocess
+from medups.inference.segment import memory_bytes, require_usable, segment
 from medups.inference.slices import OnFraction
 from medups.io.files import file_sha256, user_path, write_bytes
 from medups.metrics.organs import organ_facts
 from medups.progress import Progress, SilentProgress
 from medups.report.preview import preview_png
 from medups.workflows.jobs import Job, Jobs, list_jobs
+from medups.workflows.options import PredictOptions
 from medups.workflows.records import finished, write_failure, write_record, write_summary
 from medups.workflows.shares import Shares
 
-
-@dataclass(frozen=True)
-class Options:
-    """How to segment and what to write; see :func:`predict`."""
-
-    organs: tuple[str, ...] | None = None
-    preview: bool = False
-    resample: bool = False
-    force: bool = False
+_WORTH_SAYING = 2**30  # bytes
 
 
 def predict(
@@ -47,13 +41,8 @@ def predict(
     output: str | Path,
     *,
     cases: Sequence[str] | str | None = None,
-    series: str | None = None,
-    formats: Sequence[str] = ("nifti",),
-    organs: Sequence[str] | str | None = None,
-    preview: bool = False,
-    resample: bool = False,
-    force: bool = False,
     skip_existing: bool = False,
+    options: PredictOptions | None = None,
     device: torch.device | str | None = None,
     progress: Progress | None = None,
 ) -> list[Path]:
@@ -68,13 +57,8 @@ def predict(
         source: a scan, or a folder or zip archive of scans.
         output: a file for one scan, in the format of its ending; otherwise a folder.
         cases: names, or ``train``, ``val`` or ``test`` for the bundle's split; None for all scans.
-        series: only DICOM series with this description, number or uid.
-        formats: of masks in a folder: nifti, nrrd, dicom-seg, rtstruct.
-        organs: names, or a label set; only these are written. None for all.
-        preview: write a picture of each mask, ``NAME.preview.png``.
-        resample: interpolate DICOM slices at uneven distances to an even grid, which the mask then has.
-        force: segment scans of another modality, or whose intensities cannot be Hounsfield units.
         skip_existing: keep masks that exist, whatever made them.
+        options: which scans are accepted, how they are segmented, and what is written.
         device: by default a GPU if there is one.
         progress: shows messages and progress bars; nothing by default.
 
@@ -85,20 +69,25 @@ def predict(
         InputError: an invalid bundle, name or output, before anything is written; or scans that could not be segmented,
             after all others were.
     """
-    progress = progress or SilentProgress()
+    progress, options = progress or SilentProgress(), options or PredictOptions()
     shares = Shares()
     if device is None and shares.processes > 1 and torch.cuda.is_available():
         device = f"cuda:{shares.local_rank % torch.cuda.device_count()}"
     chosen = available_device(device)
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
-    options = Options(_organs(bundle, organs), preview, resample, force)
+    options.check(bundle.labels)
     names = _names(bundle, cases, str(model))
     with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
         listed = list_jobs(
-            user_path(source), user_path(output), names, formats=formats, series=series, scratch=Path(scratch)
+            user_path(source),
+            user_path(output),
+            names,
+            formats=options.formats,
+            series=options.series,
+            scratch=Path(scratch),
         )
-        _Run(bundle, chosen, options, _settings(folder, formats, options), progress, shares).all(listed, skip_existing)
+        _Run(bundle, chosen, options, _settings(folder, options), progress, shares).all(listed, skip_existing)
     return [job.mask for job in listed.jobs]
 
 
@@ -108,7 +97,7 @@ class _Run:
 
     model: Model
     device: torch.device
-    options: Options
+    options: PredictOptions
     settings: dict[str, Any]
     progress: Progress
     shares: Shares
@@ -155,6 +144,8 @@ class _Run:
         scan = read_scan(job.scan, self.options.resample)
         for warning in scan.warnings:
             self.progress.log(f"warning: {scan.source}: {warning}")
+        if (needed := memory_bytes(self.model, scan)) > _WORTH_SAYING:
+            self.progress.log(f"{job.scan.name} needs about {needed / 2**30:.1f} GiB of memory beyond the scan itself")
         files, ids, labels = predict_scan(
             self.model, scan, job.files, self.device, self.options, self.progress.share(job.scan.name)
         )
@@ -174,7 +165,7 @@ def predict_scan(
     scan: Volume,
     files: dict[str, Path],
     device: torch.device | str = "cpu",
-    options: Options | None = None,
+    options: PredictOptions | None = None,
     progress: OnFraction | None = None,
 ) -> tuple[list[Path], np.ndarray, LabelSet]:
     """Segment one scan and write its mask.
@@ -188,9 +179,11 @@ def predict_scan(
     Raises:
         InputError: a scan that the model cannot segment, or whose mask a format cannot express.
     """
-    options = options or Options()
+    options = options or PredictOptions()
     require_usable(model, scan, options.force)
-    ids = segment(model, scan, device, progress).data
+    ids = segment(model, scan, device, progress, mirror=options.mirror, bf16=options.bf16).data
+    if options.largest_component or options.fill_holes:
+        ids = postprocess(ids, model.labels.organs, options.largest_component, options.fill_holes)
     labels = model.labels
     if options.organs is not None:
         kept = {number: name for number, name in labels.organs.items() if name in options.organs}
@@ -218,30 +211,13 @@ def _preview(scan: Volume, ids: np.ndarray, labels: LabelSet, source: ScanFile, 
     )
 
 
-def _settings(bundle: Path, formats: Sequence[str], options: Options) -> dict[str, Any]:
+def _settings(bundle: Path, options: PredictOptions) -> dict[str, Any]:
     """What a mask depends on besides its scan."""
     digest = hashlib.sha256()
     for part in ("configs/inference.json", "models/model.pt"):
         digest.update(file_sha256(bundle / part))
-    return {
-        "model": digest.hexdigest(),
-        "formats": list(formats),
-        "organs": None if options.organs is None else list(options.organs),
-        "preview": options.preview,
-        "resample": options.resample,
-        "force": options.force,
-    }
-
-
-def _organs(bundle: Model, organs: Sequence[str] | str | None) -> tuple[str, ...] | None:
-    if organs is None:
-        return None
-    known = bundle.labels.names
-    names = organ_names(organs if isinstance(organs, str) else ",".join(organs), known)
-    absent = [name for name in names if name not in known]
-    if absent or not names:
-        raise InputError(f"--organs: the model does not segment {', '.join(absent)}; it knows {', '.join(known)}")
-    return tuple(sorted(names))
+    chosen = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(options).items()}
+    return {"model": digest.hexdigest(), **chosen}
 
 
 def _names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list[str] | None:

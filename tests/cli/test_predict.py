@@ -10,6 +10,7 @@ import shutil
 import nibabel as nib
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from medups.data.volumes.masks import labels_file
 from tests.cli.commands import medups
@@ -168,7 +169,10 @@ def test_what_is_written_about_each_mask(run, phantoms, tmp_path, capsys):
             center = image.affine @ [*np.argwhere(inside).mean(0), 1]
             np.testing.assert_allclose([float(x) for x in rows[organ]["centroid_mm"].split()], center[:3], atol=0.06)
     assert (out / "img0001.preview.png").read_bytes().startswith(b"\x89PNG")
-    for wrong in (["--organs", "heart"], ["--formats", "stl"]):
+    assert medups(*command, "--output", tmp_path / "m.nii", "--mirror", "--bf16", "--largest-component", "liver") == 0
+    liver = nib.load(tmp_path / "m.nii").get_fdata() == 5
+    assert ndimage.label(liver)[1] <= 1
+    for wrong in (["--organs", "heart"], ["--fill-holes", "heart"], ["--formats", "stl"]):
         assert medups(*command, "--output", out, *wrong) == 2
     assert "unknown organ 'heart'" in capsys.readouterr().err
 

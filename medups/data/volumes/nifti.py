@@ -117,7 +117,11 @@ def _volume(path: Path, image_class: Any, content: bytes, voxels: bytes, raw: An
         raise InputError(f"{path}: the affine is not invertible (a spacing of zero?): {affine[:3].tolist()}")
     if image.get_data_dtype().names is not None or image.get_data_dtype().kind == "c":
         raise InputError(f"{path}: expected one number per voxel, found {image.get_data_dtype()}")
-    data = np.asanyarray(image.dataobj).reshape(shape)
+    stored: Any = image.dataobj
+    unscaled = (stored.slope, stored.inter) == (1.0, 0.0)
+    # nibabel's own choice would be float64
+    data = np.asanyarray(stored) if unscaled else np.asarray(stored, dtype=np.float32)
+    data = data.reshape(shape)
     return Volume(data, affine, str(path), header=placement, warnings=tuple(_warnings(image.header, affine, shape)))
 
 

@@ -18,7 +18,7 @@ from medups.errors import InputError
 
 
 def read_scan(source: Path | ScanFile, resample: bool = False) -> Volume:
-    """A scan as float32 intensities.
+    """A scan as float32 intensities, or as integers of up to 16 bits if the file stores such.
 
     Args:
         source: a file, the folder of the only DICOM series in it, or what
@@ -35,9 +35,15 @@ def read_scan(source: Path | ScanFile, resample: bool = False) -> Volume:
 
 
 def checked_scan(volume: Volume) -> Volume:
-    """``volume`` as float32. Raises InputError for values that are not finite, or all equal."""
-    with np.errstate(over="ignore"):  # what float32 cannot hold is not finite below
-        data = np.asarray(volume.data, dtype=np.float32)
+    """``volume`` as float32, or as its own integers of up to 16 bits, which take less memory.
+
+    Raises:
+        InputError: values that are not finite, or all equal.
+    """
+    data = np.asarray(volume.data)
+    if data.dtype.kind not in "iu" or data.dtype.itemsize > 2:
+        with np.errstate(over="ignore"):  # what float32 cannot hold is not finite below
+            data = data.astype(np.float32, copy=False)
     if not np.isfinite(data).all():
         count = int((~np.isfinite(data)).sum())
         raise InputError(f"{volume.source}: {count} voxels are not finite numbers; repair the image")
