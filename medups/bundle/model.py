@@ -31,7 +31,7 @@ from medups.io.checkpoints import load_checkpoint, save_checkpoint
 from medups.io.files import read_json, write_json
 
 _FORMAT = 1
-_SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20220324.json"
+_SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _SECTIONS = ("network_def", "preprocessing", "inferer", "medups")
 
 
@@ -198,6 +198,7 @@ def _metadata(model: Model, description: str) -> dict[str, Any]:
         "pytorch_version": torch.__version__,
         "numpy_version": np.__version__,
         "required_packages_version": {"medups": medups.__version__, "python": platform.python_version()},
+        "optional_packages_version": {},  # the key of schemas before 2024
         "task": f"Segmentation of {model.modality} scans" if about.get("task", "volume") == "volume" else about["task"],
         "description": description,
         "authors": "",

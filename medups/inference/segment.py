@@ -43,14 +43,14 @@ def segment(
     image = np.array(resize_image(grid.to_canonical(scan.data), target_shape), dtype=np.float32)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         ids = model.inferer(
-            _preprocess(model, image), network, device=device, shape=grid.canonical_shape, progress=progress
+            preprocess(model, image), network, device=device, shape=grid.canonical_shape, progress=progress
         )
     return replace(scan, data=grid.to_file(ids))
 
 
 def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.device | str) -> NDArray[np.uint8]:
     """Canonical intensities [S, P, L] at the model's spacing -> ids."""
-    prepared = _preprocess(model, np.array(image, dtype=np.float32))
+    prepared = preprocess(model, np.array(image, dtype=np.float32))
     return model.inferer(prepared, model.network, device=device)
 
 
@@ -63,7 +63,7 @@ def memory_bytes(model: Model, scan: Volume) -> int:
     return 4 * voxels + ids + inferer.memory_bytes(shape, classes)
 
 
-def _preprocess(model: Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
+def preprocess(model: Model, image: NDArray[np.float32]) -> NDArray[np.float32]:
     """The transformed image; ``image`` itself is overwritten where each voxel depends on no other."""
     targets = [spec["_target_"] for spec in model.definition["preprocessing"]]
     if not all(target in _VOXELWISE for target in targets):
