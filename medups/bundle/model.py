@@ -198,7 +198,6 @@ def _metadata(model: Model, description: str) -> dict[str, Any]:
         "pytorch_version": torch.__version__,
         "numpy_version": np.__version__,
         "required_packages_version": {"medups": medups.__version__, "python": platform.python_version()},
-        "optional_packages_version": {},  # the key of schemas before 2024
         "task": f"Segmentation of {model.modality} scans" if about.get("task", "volume") == "volume" else about["task"],
         "description": description,
         "authors": "",

@@ -155,18 +155,3 @@ def test_pickled_weights_are_refused(bundle):
     torch.save({"weight": Hostile()}, bundle / "models" / "model.pt")
     with pytest.raises(InputError, match="expected a checkpoint of tensors"):
         load_bundle(bundle)
-
-
-@pytest.mark.full
-def test_monai_verifies_input_and_output(bundle):
-    """MONAI's own check of the metadata against the network."""
-    configs = bundle / "configs"
-    done = subprocess.run(
-        [
-            sys.executable, "-m", "monai.bundle", "verify_net_in_out", "network_def",
-            "--meta_file", str(configs / "metadata.json"), "--config_file", str(configs / "inference.json"),
-        ],
-        capture_output=True, text=True,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    assert "verified with no error" in done.stdout + done.stderr

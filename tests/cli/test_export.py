@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 import torch
@@ -54,3 +57,18 @@ def test_onnx_runtime(run, tmp_path):
         with torch.no_grad():
             expected = network(image).numpy()
         np.testing.assert_allclose(session.run(None, {"image": image.numpy()})[0], expected, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.full
+def test_monai_verifies_input_and_output(run):
+    """MONAI's own check of the metadata against the network."""
+    configs = run[0] / "bundle" / "configs"
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "monai.bundle", "verify_net_in_out", "network_def",
+            "--meta_file", str(configs / "metadata.json"), "--config_file", str(configs / "inference.json"),
+        ],
+        capture_output=True, text=True,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "verified with no error" in done.stdout + done.stderr
