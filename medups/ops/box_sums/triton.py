@@ -7,12 +7,13 @@ import triton
 from torch import Tensor
 
 from medups.ops.box_sums import kernels
+from medups.ops.registration import operator
 from medups.ops.triton_launch import launch, sum_type
 
 _BLOCK = 1024
 
 
-@torch.library.custom_op("medups::gpu_window_sum", mutates_args=())
+@operator("medups::gpu_window_sum", mutates_args=())
 def window_sum(x: Tensor, axis: int, radius: int) -> Tensor:
     """Sum over ``2 * radius + 1`` pixels along ``axis``, zero-padded; a symmetric operator."""
     x = x.contiguous()

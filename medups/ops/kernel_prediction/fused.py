@@ -17,6 +17,7 @@ from torch import Tensor
 
 from medups.ops.dtypes import wide_dtype
 from medups.ops.kernel_prediction.layers import LogitLayers
+from medups.ops.registration import operator
 from medups.ops.taps.cpu import CACHED_ELEMENTS
 
 
@@ -36,7 +37,7 @@ _LAYERS = (
 )
 
 
-@torch.library.custom_op(
+@operator(
     "medups::kernel_logits",
     mutates_args=(),
     schema=f"(Tensor around, {_LAYERS}) -> (Tensor, Tensor, Tensor, Tensor)",
@@ -48,7 +49,7 @@ def logits(around: Tensor, query: Tensor, *rest: Any) -> tuple[Tensor, Tensor, T
     return out, hidden, mean, rstd
 
 
-@torch.library.custom_op(
+@operator(
     "medups::kernel_logits_in_place", mutates_args=("around",), schema=f"(Tensor(a!) around, {_LAYERS}) -> Tensor"
 )
 def logits_in_place(around: Tensor, query: Tensor, *rest: Any) -> Tensor:
@@ -109,7 +110,7 @@ def _(around: Tensor, *rest: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     return logits, torch.empty_like(around), statistic, torch.empty_like(statistic)
 
 
-@torch.library.custom_op("medups::kernel_logits_backward", mutates_args=())
+@operator("medups::kernel_logits_backward", mutates_args=())
 def _kernel_logits_backward(
     grad: Tensor,
     around: Tensor,

@@ -8,10 +8,11 @@ import torch
 from torch import Tensor
 
 from medups.ops.offset_sampling import kernels
+from medups.ops.registration import operator
 from medups.ops.triton_launch import Blocks, launch, sum_type
 
 
-@torch.library.custom_op("medups::gpu_sample", mutates_args=())
+@operator("medups::gpu_sample", mutates_args=())
 def sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     """``out[n, c, p] = sum over corners of shares[n, corner, p] x[n, c, cells[n, corner, p]]``.
 
@@ -29,7 +30,7 @@ def sample(x: Tensor, cells: Tensor, shares: Tensor) -> Tensor:
     return out
 
 
-@torch.library.custom_op("medups::gpu_sample_backward", mutates_args=())
+@operator("medups::gpu_sample_backward", mutates_args=())
 def _sample_backward(
     grad: Tensor, x: Tensor, cells: Tensor, shares: Tensor, to_x: bool, to_shares: bool
 ) -> tuple[Tensor, Tensor]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from medups.ops.dtypes import wide_dtype
+from medups.ops.registration import operator
 from medups.ops.taps.tables import KEEPS_TABLES, Taps
 from medups.ops.taps.triton import dot_products, spread_taps, weight_gradient, weighted_sum
 
@@ -17,7 +17,7 @@ def reassemble(x: Tensor, weights: Tensor, kernel_size: int, linear: bool, borde
     return _reassemble(x, weights, kernel_size, linear, border, softmax)[0]
 
 
-@torch.library.custom_op("medups::gpu_reassemble", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_reassemble", mutates_args=(), tags=KEEPS_TABLES)
 def _reassemble(
     x: Tensor, weights: Tensor, kernel_size: int, linear: bool, border: str, softmax: bool
 ) -> tuple[Tensor, Tensor]:
@@ -27,7 +27,7 @@ def _reassemble(
     return weighted_sum(x, weights, log_sums, taps, softmax), log_sums
 
 
-@torch.library.custom_op("medups::gpu_reassemble_backward", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_reassemble_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _reassemble_backward(
     grad: Tensor,
     x: Tensor,

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from medups.ops.grid import kept_pixels
+from medups.ops.registration import operator
 from medups.ops.taps.tables import KEEPS_TABLES, Taps
 from medups.ops.taps.triton import spread_taps, weighted_sum
 
@@ -18,13 +18,13 @@ def resize(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     return _resize(x, list(size), margin, step)
 
 
-@torch.library.custom_op("medups::gpu_resize", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_resize", mutates_args=(), tags=KEEPS_TABLES)
 def _resize(x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     taps = Taps(1, (1,) * len(size), linear=True, margin=margin, step=step, grid=tuple(size))
     return weighted_sum(x[:, None], _ones(x, size, step), x.new_empty(0), taps, softmax=False)[:, 0]
 
 
-@torch.library.custom_op("medups::gpu_resize_backward", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_resize_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _resize_backward(grad: Tensor, x: Tensor, size: Sequence[int], margin: int, step: int) -> Tensor:
     taps = Taps(1, (1,) * len(size), linear=True, margin=margin, step=step, grid=tuple(size))
     no_log_sums = x.new_empty(0)

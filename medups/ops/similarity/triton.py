@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor
 
+from medups.ops.registration import operator
 from medups.ops.taps.tables import KEEPS_TABLES, Taps
 from medups.ops.taps.triton import dot_products, spread_taps, weighted_sum
 
@@ -17,12 +17,12 @@ def similarity(query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[
     return _similarity(query, key, kernel_size, list(dilation))
 
 
-@torch.library.custom_op("medups::gpu_similarity", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_similarity", mutates_args=(), tags=KEEPS_TABLES)
 def _similarity(query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[int]) -> Tensor:
     return dot_products(key, query, Taps(kernel_size, tuple(dilation), linear=False)).to(query.dtype)
 
 
-@torch.library.custom_op("medups::gpu_similarity_backward", mutates_args=(), tags=KEEPS_TABLES)
+@operator("medups::gpu_similarity_backward", mutates_args=(), tags=KEEPS_TABLES)
 def _similarity_backward(
     grad: Tensor, query: Tensor, key: Tensor, kernel_size: int, dilation: Sequence[int]
 ) -> tuple[Tensor, Tensor]:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from medups.ops.dtypes import wide_dtype
+from medups.ops.registration import operator
 from medups.ops.taps import cpu
 from medups.ops.taps.geometry import TapGeometry
 
@@ -64,7 +65,7 @@ def _fits_cpu_path(geometry: TapGeometry, values: Tensor) -> bool:
 # Registered operators, so that a compiler sees one node for all taps and does not trace through them.
 
 
-@torch.library.custom_op("medups::weighted_sum", mutates_args=())
+@operator("medups::weighted_sum", mutates_args=())
 def _weighted_sum(
     source: Tensor,
     weights: Tensor,
@@ -79,7 +80,7 @@ def _weighted_sum(
     return _sum(source, weights, geometry, indices)
 
 
-@torch.library.custom_op("medups::dot_products", mutates_args=())
+@operator("medups::dot_products", mutates_args=())
 def _dot_products(
     source: Tensor,
     values: Tensor,
@@ -94,7 +95,7 @@ def _dot_products(
     return _dots(source, values, geometry, indices)
 
 
-@torch.library.custom_op("medups::spread_taps", mutates_args=())
+@operator("medups::spread_taps", mutates_args=())
 def _spread_taps(
     source: Tensor,
     weights: Tensor,
