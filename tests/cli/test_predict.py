@@ -151,6 +151,8 @@ def test_what_is_written_about_each_mask(run, phantoms, tmp_path, capsys):
         "img0001.labels.json", "img0001.nii.gz", "img0001.preview.png", "img0001.seg.nrrd",
         "manifest.json", "organs.csv",
     ]  # fmt: skip
+    label = ["--label", phantoms / "label" / "label0001.nii.gz", "--label-labels", "btcv13", "--output", tmp_path / "e"]
+    assert medups("evaluate", "--pred", out, *label) == 0  # other files in the folder of masks are no masks
     everything, chosen = (nib.load(path).get_fdata() for path in (tmp_path / "all.nii.gz", out / "img0001.nii.gz"))
     labels = json.loads((out / "img0001.labels.json").read_text())
     assert sorted(labels.values()) == ["aorta", "liver"]

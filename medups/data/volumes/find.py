@@ -15,6 +15,7 @@ from medups.errors import InputError
 
 # .NII counts as another format because files are recognized by their lower-case endings
 _OTHER_FORMATS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".mgz", ".nii", ".nii.gz", ".zip")
+_SEGMENTATION = ".seg.nrrd"  # 3D Slicer's, and ours
 _READS = ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha, .mhd and .zip files, and DICOM series"
 _APPLE_DOUBLE = b"\x00\x05\x16\x07"  # macOS's resource forks, ._NAME
 
@@ -149,6 +150,9 @@ def _search(folder: Path, top: Path, scratch: Path | None, found: Found, above: 
 
 
 def _add_file(file: Path, prefix: str, scratch: Path | None, found: Found) -> None:
+    if file.name.endswith(_SEGMENTATION):
+        found.set_aside.append(f"{file.name}: a segmentation, not a scan")
+        return
     is_scan = is_nifti(file) or is_itk(file) or is_preprocessed(file) or file.suffix == ".hdr"
     if not file.exists():
         if is_scan or is_other_format(file) or file.suffix.lower() in (".dcm", ".ima"):
