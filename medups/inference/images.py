@@ -13,11 +13,11 @@ from nibabel.spatialimages import SpatialImage
 from numpy.typing import NDArray
 
 from medups.data.volumes import Volume
+from medups.data.volumes.itk import LPS_TO_RAS, itk_affine
 from medups.data.volumes.volume import places_voxels, without_trailing_ones
 from medups.errors import InputError
 
 Restore = Callable[[NDArray[np.uint8]], Any]
-_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])  # from coordinates toward left, back and head, as SimpleITK's
 
 
 def as_volume(image: Any, orientation: str, spacing: Sequence[float] | None) -> tuple[Volume, Restore]:
@@ -101,16 +101,13 @@ def _from_simpleitk(image: Any) -> tuple[Volume, Restore] | None:
     import SimpleITK as sitk
 
     _require_3d(sitk.GetArrayViewFromImage(image).shape)  # several values per voxel are another axis here
-    affine = np.eye(4)
-    affine[:3, :3] = np.array(image.GetDirection()).reshape(3, 3) * np.array(image.GetSpacing())
-    affine[:3, 3] = image.GetOrigin()
 
     def restore(ids: NDArray[np.uint8]) -> Any:
         mask = sitk.GetImageFromArray(np.ascontiguousarray(ids.transpose(2, 1, 0)))
         mask.CopyInformation(image)
         return mask
 
-    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), _TO_RAS @ affine, "image"), restore
+    return Volume(sitk.GetArrayFromImage(image).transpose(2, 1, 0), LPS_TO_RAS @ itk_affine(image), "image"), restore
 
 
 def _from_meta_tensor(image: Any) -> tuple[Volume, Restore] | None:
@@ -124,7 +121,7 @@ def _from_meta_tensor(image: Any) -> tuple[Volume, Restore] | None:
     _require_3d(data.shape)
     affine = np.asarray(image.affine.cpu(), dtype=np.float64)
     if image.meta.get("space") == SpaceKeys.LPS:
-        affine = _TO_RAS @ affine
+        affine = LPS_TO_RAS @ affine
 
     def restore(ids: NDArray[np.uint8]) -> Any:
         mask = torch.from_numpy(ids).to(image.device)

@@ -5,18 +5,18 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.labels import LabelSet
 from medups.data.volumes import Grid, Volume
-from medups.data.volumes.find import ScanFile
 from medups.data.volumes.masks import write_masks
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
@@ -29,10 +29,12 @@ from medups.progress import Progress, SilentProgress
 from medups.report.preview import preview_png
 from medups.workflows.jobs import Job, Jobs, list_jobs
 from medups.workflows.options import PredictOptions
-from medups.workflows.records import finished, write_failure, write_record, write_summary
+from medups.workflows.records import finished, scan_state, write_failure, write_record, write_summary
 from medups.workflows.shares import Shares
+from medups.workflows.stages import in_stages
 
-_WORTH_SAYING = 2**30  # bytes
+_WORTH_SAYING = 2**30  # bytes of memory
+_READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
 
 
 def predict(
@@ -87,7 +89,8 @@ def predict(
             series=options.series,
             scratch=Path(scratch),
         )
-        _Run(bundle, chosen, options, _settings(folder, options), progress, shares).all(listed, skip_existing)
+        run = _Run(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
+        run.all(listed, skip_existing)
     return [job.mask for job in listed.jobs]
 
 
@@ -101,86 +104,105 @@ class _Run:
     settings: dict[str, Any]
     progress: Progress
     shares: Shares
+    folder: Path | None
 
     def all(self, listed: Jobs, skip_existing: bool) -> None:
         """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
-        problems, total = list(listed.problems), len(listed.jobs) + len(listed.problems)
+        total = len(listed.jobs) + len(listed.problems)
         if self.shares.rank == 0:
             for note in listed.set_aside:
                 self.progress.log(f"set aside: {note}")
-            for problem in problems:
+            for problem in listed.problems:
                 self.progress.log(f"failed: {problem}")
-        kept, failed = 0, []
-        for job in self.progress.track(self.shares.of(listed.jobs), "scans", len(listed.jobs)):
-            if self._is_done(job, listed.folder, skip_existing):
-                kept += 1
-                continue
-            try:
-                self._one(job, listed.folder)
-            except InputError as error:
-                problems.append(str(error))
-                failed.append((job.scan, str(error)))
+        kept: list[Job] = []
+        failed: list[tuple[Job, str]] = []
+
+        def pending() -> Iterator[Job]:
+            for job in self.progress.track(self.shares.of(listed.jobs), "scans", len(listed.jobs)):
+                if self._is_done(job, skip_existing):
+                    kept.append(job)
+                else:
+                    yield job
+
+        for job, error in in_stages(pending(), (self._read, self._segment, self._write), ahead=is_small):
+            if error is not None:
+                failed.append((job, str(error)))
                 if total > 1:
                     self.progress.log(f"failed: {error}")
         if kept:
-            self.progress.log(f"kept {kept} existing mask{'s' if kept > 1 else ''}")
-        if listed.folder is not None and listed.folder.is_dir():
-            for scan, reason in failed:
-                write_failure(listed.folder, scan, reason)
-        self.shares.wait()
-        if listed.folder is not None and listed.folder.is_dir() and self.shares.rank == 0:
-            write_summary(listed.folder, [job.scan.name for job in listed.jobs], listed.problems)
+            self.progress.log(f"kept {len(kept)} existing mask{'s' if len(kept) > 1 else ''}")
+        self._finish(listed, failed)
+        problems = [*listed.problems, *(error for _, error in failed)]
         if problems:
             count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
             raise InputError(count + "; ".join(problems))
 
-    def _is_done(self, job: Job, folder: Path | None, skip_existing: bool) -> bool:
+    def _finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
+        """Record failures, and summarize the folder when all processes are done."""
+        if self.folder is not None and self.folder.is_dir():
+            for job, reason in failed:
+                write_failure(self.folder, job.scan, reason)
+        self.shares.wait()
+        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
+            write_summary(self.folder, [job.scan.name for job in listed.jobs], listed.problems)
+
+    def _is_done(self, job: Job, skip_existing: bool) -> bool:
         if skip_existing and all(file.exists() for file in job.files.values()):
             return True
-        return folder is not None and finished(folder, job.scan, self.settings) is not None
+        return self.folder is not None and finished(self.folder, job.scan, self.settings) is not None
 
-    def _one(self, job: Job, folder: Path | None) -> None:
+    def _read(self, job: Job) -> Volume:
+        return read_scan(job.scan, self.options.resample)
+
+    def _segment(self, job: Job, scan: Volume) -> _Segmented:
         began = time.perf_counter()
-        scan = read_scan(job.scan, self.options.resample)
         for warning in scan.warnings:
             self.progress.log(f"warning: {scan.source}: {warning}")
+        require_usable(self.model, scan, self.options.force)
         if (needed := memory_bytes(self.model, scan)) > _WORTH_SAYING:
             self.progress.log(f"{job.scan.name} needs about {needed / 2**30:.1f} GiB of memory beyond the scan itself")
-        files, ids, labels = predict_scan(
-            self.model, scan, job.files, self.device, self.options, self.progress.share(job.scan.name)
-        )
+        ids, labels = segment_scan(self.model, scan, self.device, self.options, self.progress.share(job.scan.name))
+        return _Segmented(scan, ids, labels, time.perf_counter() - began)
+
+    def _write(self, job: Job, done: _Segmented) -> None:
+        scan, labels = done.scan, done.labels
+        files = write_masks(job.files, done.ids, scan, labels)
         if self.options.preview:
-            picture = job.mask.with_name(f"{job.scan.name}.preview.png")
-            write_bytes(picture, _preview(scan, ids, labels, job.scan, self.model.display_window))
-            files = [*files, picture]
-        if folder is not None:
-            facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
-            seconds = time.perf_counter() - began
-            write_record(folder, job.scan, self.settings, files, seconds, list(scan.warnings), facts)
+            grid = Grid(scan.data.shape, scan.affine)
+            image, mask = grid.to_canonical(scan.data), grid.to_canonical(done.ids)
+            files.append(job.mask.with_name(f"{job.scan.name}.preview.png"))
+            window = self.model.display_window
+            write_bytes(files[-1], preview_png(image, mask, labels.organs, grid.spacing, job.scan.name, window))
+        if self.folder is not None:
+            facts = organ_facts(done.ids, scan.data, scan.affine, labels.organs)
+            write_record(self.folder, job.scan, self.settings, files, done.seconds, list(scan.warnings), facts)
         self.progress.log(str(job.mask))
 
 
-def predict_scan(
+@dataclass(frozen=True)
+class _Segmented:
+    """A scan and its mask, not yet written."""
+
+    scan: Volume
+    ids: NDArray[np.uint8]
+    labels: LabelSet
+    seconds: float
+
+
+def is_small(job: Job) -> bool:
+    """Whether a scan may be read while another one is segmented."""
+    return scan_state(job.scan)["bytes"] < _READ_AHEAD
+
+
+def segment_scan(
     model: Model,
     scan: Volume,
-    files: dict[str, Path],
     device: torch.device | str = "cpu",
     options: PredictOptions | None = None,
     progress: OnFraction | None = None,
-) -> tuple[list[Path], np.ndarray, LabelSet]:
-    """Segment one scan and write its mask.
-
-    Args:
-        files: by format, see :data:`medups.data.volumes.masks.FORMATS`.
-
-    Returns:
-        The written files, the ids (uint8) on the scan's grid, and the organs that were written.
-
-    Raises:
-        InputError: a scan that the model cannot segment, or whose mask a format cannot express.
-    """
+) -> tuple[NDArray[np.uint8], LabelSet]:
+    """The ids of a scan on its own grid, repaired and reduced to the chosen organs, and those organs."""
     options = options or PredictOptions()
-    require_usable(model, scan, options.force)
     ids = segment(model, scan, device, progress, mirror=options.mirror, bf16=options.bf16).data
     if options.largest_component or options.fill_holes:
         ids = postprocess(ids, model.labels.organs, options.largest_component, options.fill_holes)
@@ -189,7 +211,7 @@ def predict_scan(
         kept = {number: name for number, name in labels.organs.items() if name in options.organs}
         labels = LabelSet(labels.name, kept)
         ids = np.where(np.isin(ids, list(kept)), ids, 0).astype(ids.dtype)
-    return write_masks(files, ids, scan, labels), ids, labels
+    return ids, labels
 
 
 def available_device(device: torch.device | str | None) -> torch.device:
@@ -202,13 +224,6 @@ def available_device(device: torch.device | str | None) -> torch.device:
     except (RuntimeError, AssertionError) as error:
         raise InputError(f"--device {device}: not available here ({str(error).splitlines()[0]})") from error
     return chosen
-
-
-def _preview(scan: Volume, ids: np.ndarray, labels: LabelSet, source: ScanFile, window: tuple[float, float]) -> bytes:
-    grid = Grid(scan.data.shape, scan.affine)
-    return preview_png(
-        grid.to_canonical(scan.data), grid.to_canonical(ids), labels.organs, grid.spacing, source.name, window
-    )
 
 
 def _settings(bundle: Path, options: PredictOptions) -> dict[str, Any]:

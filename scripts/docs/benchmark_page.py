@@ -106,6 +106,33 @@ def _data_table(run: dict[str, Any]) -> Iterator[str]:
     )
 
 
+def prediction_tables(runs: list[dict[str, Any]]) -> Iterator[str]:
+    for run in runs:
+        machine = run["machine"]
+        yield (
+            f"{machine['device']}, {machine['threads']} thread{'s' if machine['threads'] > 1 else ''}, "
+            f"{machine['date']}, commit {machine['commit']}, torch {machine['torch']}.\n"
+        )
+        yield "| method | voxels | classes | seconds | peak GiB beyond one window | same ids as medups |"
+        yield "|---|---|--:|--:|--:|---|"
+        own = {
+            (record["method"].rpartition(", ")[2], record["classes"]): record.get("digest")
+            for record in run["predict"]
+            if record["method"].startswith("medups")
+        }
+        for record in run["predict"]:
+            kind = "slices" if "slices" in record["method"] else "windows"
+            voxels = f"| {record['method']} | {record['slices']} x 512 x 512 | {record['classes']} "
+            if "error" in record:
+                yield f"{voxels}| failed: {' '.join(record['error'])} | | |"
+                continue
+            same = "yes" if record["digest"] == own[kind, record["classes"]] else "no"
+            beyond = f"{record['beyond_one_window'] / 2**30:.2f}" if kind == "windows" else ""
+            yield f"{voxels}| {record['seconds']:.1f} | {beyond} | {same} |"
+        if "command_seconds" in run:
+            yield f"\n`medups predict` of one scan with the demo's network takes {run['command_seconds']:.1f} s in all."
+
+
 def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
     """Plot time against output elements; a slope of one means linear cost."""
     figure, axes = plt.subplots(1, len(runs), figsize=(7 * len(runs), 5), squeeze=False)
@@ -134,6 +161,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("results", type=Path, nargs="+")
     runs = [json.loads(path.read_text()) for path in parser.parse_args().results]
+    if predictions := [run for run in runs if "predict" in run]:
+        replace_section(DOCS / "benchmarks.md", "prediction", prediction_tables(predictions))
+    runs = [run for run in runs if "predict" not in run]
+    if not runs:
+        return
     replace_section(DOCS / "benchmarks.md", "results", tables(runs))
     series = [run for run in runs if any(r["setting"].startswith("series") for r in run.get("records", []))]
     draw_series(series, DOCS / "pictures" / "upsampler-cost.png")

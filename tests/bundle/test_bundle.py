@@ -15,9 +15,8 @@ from monai.bundle import ConfigParser
 from medups.bundle import load_bundle, write_bundle
 from medups.bundle.model import define, make_model
 from medups.data.labels import label_set
-from medups.data.volumes.read import read_scan
 from medups.errors import InputError
-from medups.workflows.predict import predict_scan
+from medups.workflows.predict import predict
 
 SCALE = {
     "_target_": "monai.transforms.ScaleIntensityRanged",
@@ -47,7 +46,7 @@ def scan(phantoms):
 
 
 def test_mask_is_on_the_grid_of_the_scan(bundle, scan, tmp_path):
-    predict_scan(load_bundle(bundle), read_scan(scan), {"nifti": tmp_path / "mask.nii.gz"})
+    predict(bundle, scan, tmp_path / "mask.nii.gz")
     mask, image = nib.load(tmp_path / "mask.nii.gz"), nib.load(scan)
     assert mask.shape == image.shape
     assert mask.get_data_dtype() == np.uint8
@@ -82,16 +81,15 @@ def test_reoriented_scan_gives_the_same_mask(bundle, scan, tmp_path):
     """A scan stored with reordered axes gets the same mask in world coordinates."""
     image = nib.load(scan)
     nib.save(image.as_reoriented([[2, 1], [0, -1], [1, 1]]), tmp_path / "turned.nii.gz")
-    model = load_bundle(bundle)
-    predict_scan(model, read_scan(scan), {"nifti": tmp_path / "a.nii.gz"})
-    predict_scan(model, read_scan(tmp_path / "turned.nii.gz"), {"nifti": tmp_path / "b.nii.gz"})
+    predict(bundle, scan, tmp_path / "a.nii.gz")
+    predict(bundle, tmp_path / "turned.nii.gz", tmp_path / "b.nii.gz")
     first, second = (nib.as_closest_canonical(nib.load(tmp_path / f"{name}.nii.gz")) for name in "ab")
     np.testing.assert_array_equal(np.asanyarray(first.dataobj), np.asanyarray(second.dataobj))
     np.testing.assert_allclose(first.affine, second.affine, atol=1e-4)
 
 
 def test_monai_runs_the_bundle(bundle, scan, tmp_path):
-    predict_scan(load_bundle(bundle), read_scan(scan), {"nifti": tmp_path / "medups.nii.gz"})
+    predict(bundle, scan, tmp_path / "medups.nii.gz")
     subprocess.run(
         [
             sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "inference.json"),
