@@ -78,7 +78,7 @@ PARTS = {
     "demo": Part(("transunet_tiny", "basic_unet"), (*MAIN, "carafe", "dysample"), 720, 5),
     "long": Part(("transunet_tiny",), MAIN, 2880, 3),
     "causes": Part(("transunet_tiny",), VARIANTS, 720, 5),
-    "volume": Part(("unet_3d",), MAIN, 600, 3),
+    "volume": Part(("unet_3d",), (*MAIN, "transposed_conv"), 600, 3),  # MONAI's UNet itself has transposed convolutions
     "gpu": Part(("transunet", "swin_unet"), (*MAIN, "carafe", "dysample"), 3000, 3),  # needs a GPU, hours
     "gpu-short": Part(("transunet",), MAIN, 600, 1),  # needs a GPU, minutes
     "self-test": Part(("transunet_tiny",), ("linear",), 2, 1),

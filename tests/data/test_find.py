@@ -52,6 +52,18 @@ def test_series_of_one_folder_are_scans_of_their_own(tmp_path):
         scans_by_key(tmp_path)
 
 
+@pytest.mark.parametrize("end", [0, 300])
+def test_a_series_with_a_damaged_slice_is_not_read_in_part(tmp_path, scan, end):
+    """Not even without the last slice, which leaves no gap; other folders are."""
+    write_series(scan.parent / "series")
+    last = sorted((scan.parent / "series").iterdir())[0]
+    last.write_bytes(last.read_bytes()[:end])
+    found = find_scans(scan.parent)
+    assert [one.name for one in found.scans] == ["scan"]
+    assert len(found.problems) == 1
+    assert last.name in found.problems[0]
+
+
 @pytest.mark.parametrize("name", ["b.nii.gz", "b.nrrd", "b.dcm"])
 def test_links_to_missing_files_are_reported(tmp_path, scan, name):
     (scan.parent / name).symlink_to("/nowhere")

@@ -137,7 +137,8 @@ def _search(folder: Path, top: Path, scratch: Path | None, found: Found, above: 
     found.problems += content.problems
     found.set_aside += [f"{folder.name}/{note}" for note in content.set_aside]
     name = prefix or case_name(folder)
-    for one in content.series:
+    # a damaged file may belong to any series of its folder, and a series without it would be a part
+    for one in content.series if not content.problems else ():
         label = name if len(content.series) == 1 else f"{name}_{_file_name(one)}"
         found.scans.append(ScanFile(folder, label, one))
     for entry in entries:
