@@ -18,6 +18,7 @@ from medups.inference.blending import (
     Box,
     IdsOfRows,
     Resizing,
+    Strip,
     batches,
     blending_bytes,
     gaussian_weights,
@@ -76,10 +77,8 @@ class WindowInferer:
             parts = strips(axes[1], ids.shape[1], min(count, ids.shape[1]))
             for number, strip in enumerate(parts):
                 report = _part_of(progress, number, len(parts))
-                weights = gaussian_weights(self.roi_size)
-                blender = Blender(classes, strip, place[1].start, volume.shape[2], weights, runner.sums_on)
                 result = IdsOfRows(ids, strip, *axes)
-                for index, logits in self._blended(volume, rows, runner, blender, report):
+                for index, logits in self._blended(volume, rows, runner, (classes, strip, place[1].start), report):
                     if place[0].start <= index < place[0].stop:
                         result.add(logits[:, :, place[2]])
         return ids
@@ -94,9 +93,23 @@ class WindowInferer:
         return blending_bytes(self.roi_size, (shape[1], width), classes)
 
     def _blended(
-        self, volume: Tensor, rows: list[list[Box]], runner: _Runner, blender: Blender, report: OnFraction
+        self,
+        volume: Tensor,
+        rows: list[list[Box]],
+        runner: _Runner,
+        part: tuple[int, Strip, int],
+        report: OnFraction,
     ) -> Iterator[tuple[int, Tensor]]:
-        """The rows of the padded volume and their blended logits, one after the other."""
+        """The rows of the padded volume and their blended logits, one after the other.
+
+        The sums live as long as this generator, so that those of two strips are never in memory together.
+
+        Args:
+            part: the number of classes, the strip, and where its columns begin in the padded volume.
+        """
+        classes, strip, offset = part
+        weights = gaussian_weights(self.roi_size)
+        blender = Blender(classes, strip, offset, volume.shape[2], weights, runner.sums_on)
         chosen = [[box for box in row if blender.overlaps(box)] for row in rows]
         total, done = batches(chosen, self.sw_batch_size), 0
         for number, row in enumerate(chosen):
