@@ -34,6 +34,7 @@ from medups.workflows.shares import Shares
 from medups.workflows.stages import in_stages
 
 _WORTH_SAYING = 2**30  # bytes of memory
+_SHOWN = 8  # failures in the last message
 _READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
 
 
@@ -135,7 +136,8 @@ class _Run:
         problems = [*listed.problems, *(error for _, error in failed)]
         if problems:
             count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
-            raise InputError(count + "; ".join(problems))
+            rest = f"; and {len(problems) - _SHOWN} more, listed above" if len(problems) > _SHOWN else ""
+            raise InputError(count + "; ".join(problems[:_SHOWN]) + rest)
 
     def _finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
         """Record failures, and summarize the folder when all processes are done."""
