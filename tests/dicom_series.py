@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import locale
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +16,16 @@ from pydicom.uid import EnhancedCTImageStorage, ExplicitVRLittleEndian
 
 SHAPE = (6, 9, 7)  # slices, rows, columns
 SPACING = (0.7, 0.9, 2.5)  # along columns, rows, slices
+
+
+@contextmanager
+def kept_locale() -> Iterator[None]:
+    """Undo what GDCM does when it writes: it sets the locale of the process to C, which makes ASCII of text files."""
+    before = locale.setlocale(locale.LC_ALL)
+    try:
+        yield
+    finally:
+        locale.setlocale(locale.LC_ALL, before)
 
 
 def voxels_of(shape=SHAPE) -> np.ndarray:
@@ -61,7 +74,8 @@ def write_series(
             image.SetMetaData(tag, value)
         # file names in reverse order of the slices
         writer.SetFileName(str(folder / f"{uid}-{99 - number}.dcm"))
-        writer.Execute(image)
+        with kept_locale():
+            writer.Execute(image)
     return voxels
 
 

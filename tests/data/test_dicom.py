@@ -12,7 +12,7 @@ from pydicom.uid import ImplicitVRLittleEndian, JPEGLSLossless, RLELossless
 
 from medups.data.volumes.dicom import only_series, read_series
 from medups.errors import InputError
-from tests.dicom_series import SHAPE, edit, write_enhanced, write_series
+from tests.dicom_series import SHAPE, edit, kept_locale, write_enhanced, write_series
 
 
 def read_dicom(folder: Path, resample: bool = False):
@@ -243,7 +243,8 @@ def test_other_objects_are_set_aside(tmp_path):
 
 def test_a_color_picture(tmp_path):
     picture = sitk.GetImageFromArray(np.zeros((4, 4, 3), np.uint8), isVector=True)
-    sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
+    with kept_locale():
+        sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
     with pytest.raises(InputError, match=r"capture.dcm: expected one value per pixel, found 3"):
         read_dicom(tmp_path)
 
