@@ -245,7 +245,9 @@ def test_a_color_picture(tmp_path):
     picture = sitk.GetImageFromArray(np.zeros((4, 4, 3), np.uint8), isVector=True)
     with kept_locale():
         sitk.WriteImage(picture, str(tmp_path / "capture.dcm"))
-    with pytest.raises(InputError, match=r"capture.dcm: expected one value per pixel, found 3"):
+    with pytest.raises(
+        InputError, match=r"capture.dcm: (expected one value per pixel, found 3|a picture without a place)"
+    ):
         read_dicom(tmp_path)
 
 
