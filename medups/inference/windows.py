@@ -28,6 +28,7 @@ from medups.inference.blending import (
 from medups.inference.slices import OnFraction
 
 _GIB = 2**30
+_ON_HOST = "the GPU is out of memory: windows are blended in the host's memory"
 
 
 class WindowInferer:
@@ -108,8 +109,7 @@ class WindowInferer:
             part: the number of classes, the strip, and where its columns begin in the padded volume.
         """
         classes, strip, offset = part
-        weights = gaussian_weights(self.roi_size)
-        blender = Blender(classes, strip, offset, volume.shape[2], weights, runner.sums_on)
+        blender = runner.blender(classes, strip, offset, volume.shape[2], gaussian_weights(self.roi_size))
         chosen = [[box for box in row if blender.overlaps(box)] for row in rows]
         total, done = batches(chosen, self.sw_batch_size), 0
         for number, row in enumerate(chosen):
@@ -138,7 +138,7 @@ class _Runner:
 
     def __init__(self, network: Callable[[Tensor], Tensor], device: torch.device, batch: int) -> None:
         self._network, self._device, self._batch = network, device, batch
-        self.sums_on = device
+        self._sums_on = device
 
     def logits(self, volume: Tensor, boxes: list[Box]) -> Tensor:
         """Logits [windows, C, *roi_size]."""
@@ -150,23 +150,32 @@ class _Runner:
         while start < len(boxes):
             chosen = boxes[start : start + self._batch]
             try:
-                logits = self.logits(volume, chosen)
+                for box, one in zip(chosen, self.logits(volume, chosen), strict=True):
+                    blender.add(box, one)
+                    start += 1  # a window whose sums did not fit is repeated, those before it are not
             except torch.OutOfMemoryError:
                 self._need_less(blender)
-                continue
-            for box, one in zip(chosen, logits, strict=True):
-                blender.add(box, one)
-            start += len(chosen)
+
+    def blender(self, classes: int, strip: Strip, offset: int, width: int, weights: Tensor) -> Blender:
+        """Empty sums, on the host if the GPU has no room for them."""
+        try:
+            return Blender(classes, strip, offset, width, weights, self._sums_on)
+        except torch.OutOfMemoryError:
+            if self._sums_on.type == "cpu":
+                raise
+            self._sums_on = torch.device("cpu")
+            warn(_ON_HOST, stacklevel=2)
+            return Blender(classes, strip, offset, width, weights, self._sums_on)
 
     def _need_less(self, blender: Blender) -> None:
         """Halve the batch, then move the sums to the host. Raises torch.OutOfMemoryError if both are done."""
         if self._batch > 1:
             self._batch //= 2
             warn(f"the GPU is out of memory: windows per pass reduced to {self._batch}", stacklevel=2)
-        elif self.sums_on.type != "cpu":
-            self.sums_on = torch.device("cpu")
-            blender.to(self.sums_on)
-            warn("the GPU is out of memory: windows are blended in the host's memory", stacklevel=2)
+        elif self._sums_on.type != "cpu":
+            self._sums_on = torch.device("cpu")
+            blender.to(self._sums_on)
+            warn(_ON_HOST, stacklevel=2)
         else:
             raise  # the error that is being handled
         torch.cuda.empty_cache()

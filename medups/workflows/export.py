@@ -96,7 +96,7 @@ def _onnx(program: Any, example: Tensor) -> tuple[bytes, Any]:
         import onnxruntime
         import onnxscript  # noqa: F401
     except ImportError as error:
-        raise InputError(f"--format onnx needs {error.name}: pip install 'medups[onnx]'") from error
+        raise InputError(f"--format onnx needs {error.name}: pip install onnx onnxruntime onnxscript") from error
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "network.onnx")
         torch.onnx.export(

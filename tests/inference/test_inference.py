@@ -8,7 +8,7 @@ import torch
 from monai.inferers import sliding_window_inference
 
 from medups.inference import SliceInferer, WindowInferer
-from medups.inference.blending import IdsOfRows
+from medups.inference.blending import Blender, IdsOfRows
 from medups.inference.mirroring import mirrored
 from medups.inference.postprocess import postprocess
 
@@ -110,6 +110,19 @@ def test_out_of_memory_takes_fewer_windows_and_changes_nothing(rng):
 
     with pytest.warns(UserWarning, match="out of memory: windows per pass reduced to 1"):
         ids = WindowInferer((8, 8, 8), sw_batch_size=4)(image, tight)
+    np.testing.assert_array_equal(ids, expected)
+
+    add, calls = Blender.add, []
+
+    def full_once(self, box, logits):  # the second window of a batch
+        calls.append(box)
+        if len(calls) == 2:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        add(self, box, logits)
+
+    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="windows per pass reduced to 2"):
+        patch.setattr(Blender, "add", full_once)
+        ids = WindowInferer((8, 8, 8), sw_batch_size=4)(image, network)
     np.testing.assert_array_equal(ids, expected)
 
     def full(windows):

@@ -28,7 +28,7 @@ def dicom_seg_bytes(ids: NDArray[np.uint8], scan: Volume, labels: LabelSet) -> b
     try:
         import highdicom as hd
     except ImportError as error:
-        raise InputError("DICOM SEG needs highdicom: pip install 'medups[dicom]'") from error
+        raise InputError("DICOM SEG needs highdicom: pip install highdicom") from error
     import pydicom
 
     import medups
