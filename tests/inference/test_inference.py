@@ -120,9 +120,10 @@ def test_out_of_memory_takes_fewer_windows_and_changes_nothing(rng):
             raise torch.OutOfMemoryError("CUDA out of memory")
         add(self, box, logits)
 
-    with pytest.MonkeyPatch.context() as patch, pytest.warns(UserWarning, match="windows per pass reduced to 2"):
+    with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Blender, "add", full_once)
-        ids = WindowInferer((8, 8, 8), sw_batch_size=4)(image, network)
+        with pytest.warns(UserWarning, match="windows per pass reduced to 2"):
+            ids = WindowInferer((8, 8, 8), sw_batch_size=4)(image, network)
     np.testing.assert_array_equal(ids, expected)
 
     def full(windows):
