@@ -94,7 +94,7 @@ def _torch_export(program: Any, example: Tensor) -> tuple[bytes, Any]:
 def _onnx(program: Any, example: Tensor) -> tuple[bytes, Any]:
     try:
         import onnxruntime
-        import onnxscript  # noqa: F401
+        import onnxscript  # noqa: F401  # torch.onnx needs it, and its own message is less clear
     except ImportError as error:
         raise InputError(f"--format onnx needs {error.name}: pip install onnx onnxruntime onnxscript") from error
     with tempfile.TemporaryDirectory() as folder:

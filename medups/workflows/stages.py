@@ -22,7 +22,7 @@ def in_stages(
             one item each is read ahead and being written.
         ahead: whether an item may be read before the one in front of it is done.
 
-    Any other error of a stage is raised, after the writing that had begun is complete.
+    Any other error stops all stages. It is raised after a write in progress ends.
     """
     read, work, write = stages
     with ThreadPoolExecutor(2) as pool:

@@ -9,6 +9,7 @@ from medups.data.cases import ONLY_CHANNEL, case_key, case_name
 from medups.data.volumes.archives import is_archive, unpack
 from medups.data.volumes.dicom import DicomSeries, is_dicom, survey_folder
 from medups.data.volumes.dicom.read import is_called
+from medups.data.volumes.dicom.survey import is_apple_double
 from medups.data.volumes.itk import is_itk
 from medups.data.volumes.transunet import is_preprocessed
 from medups.errors import InputError
@@ -17,7 +18,6 @@ from medups.errors import InputError
 _OTHER_FORMATS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".mgz", ".nii", ".nii.gz", ".zip")
 _SEGMENTATION = ".seg.nrrd"  # 3D Slicer's, and ours
 _READS = ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha, .mhd and .zip files, and DICOM series"
-_APPLE_DOUBLE = b"\x00\x05\x16\x07"  # macOS's resource forks, ._NAME
 
 
 @dataclass(frozen=True)
@@ -67,15 +67,15 @@ def find_scans(path: Path, scratch: Path | None = None, series: str | None = Non
 
     Args:
         path: a file, a folder, or a zip archive.
-        scratch: an empty folder for the content of archives; None if archives are not supported.
+        scratch: an empty folder for the content of archives; None reports archives as problems.
         series: only DICOM series with this description, number or uid.
 
     Raises:
-        InputError: no such path, or an archive where none is supported.
+        InputError: no such path.
     """
     found = Found()
     if path.is_dir():
-        _search(path, path, scratch, found, ())
+        _search(path, path, scratch, found, (path.resolve(),))
     elif not path.exists():
         raise InputError(f"{path}: no such file or folder")
     elif is_archive(path):
@@ -146,7 +146,7 @@ def _search(folder: Path, top: Path, scratch: Path | None, found: Found, above: 
             real = entry.resolve()
             if not entry.name.startswith(".") and real not in above:
                 _search(entry, top, scratch, found, (*above, real))
-        elif not _is_apple_double(entry) and not (entry.exists() and is_dicom(entry)):
+        elif not is_apple_double(entry) and not (entry.exists() and is_dicom(entry)):
             _add_file(entry, prefix, scratch, found)
 
 
@@ -205,11 +205,3 @@ def _file_name(series: DicomSeries) -> str:
     words = [] if series.number is None else [str(series.number)]
     words.append(series.description or series.uid)
     return "_".join("".join(c if c.isalnum() or c in "-." else "_" for c in word) for word in words)
-
-
-def _is_apple_double(file: Path) -> bool:
-    try:
-        with file.open("rb") as content:
-            return content.read(4) == _APPLE_DOUBLE
-    except OSError:
-        return False

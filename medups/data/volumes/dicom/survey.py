@@ -40,9 +40,14 @@ def is_dicom(file: Path) -> bool:
     if file.name.upper() == "DICOMDIR":
         return False
     start = _start(file)
-    if start[:4] == _APPLE_DOUBLE:
+    if start.startswith(_APPLE_DOUBLE):
         return False
     return file.suffix.lower() in _SUFFIXES or start[128:] == b"DICM"
+
+
+def is_apple_double(file: Path) -> bool:
+    """Whether the file is a resource fork that macOS stores beside a file, ``._NAME``."""
+    return _start(file).startswith(_APPLE_DOUBLE)
 
 
 def survey_folder(folder: Path) -> FolderContent:
@@ -129,7 +134,7 @@ def _check_no_file_left_out(content: FolderContent, files: list[Path], found: li
     """Report files named like slices that are not DICOM: a damaged slice at an end of the series leaves no gap."""
     suffixes = {member.file.suffix.lower() for series in content.series for member in series.slices} - {""}
     for file in files:
-        if file in found or file.name.upper() == "DICOMDIR" or _start(file)[:4] == _APPLE_DOUBLE:
+        if file in found or file.name.upper() == "DICOMDIR" or is_apple_double(file):
             continue
         if not file.exists() and file.suffix.lower() in {"", *_SUFFIXES, *suffixes}:
             content.problems.append(
