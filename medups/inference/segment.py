@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from medups.bundle.model import Model
 from medups.data.volumes import Grid, Volume
-from medups.data.volumes.intensities import modality_code, not_hounsfield
+from medups.data.volumes.intensities import other_kind
 from medups.data.volumes.resize import resize_image, resized_shape
 from medups.errors import InputError
 from medups.inference.mirroring import Network, mirrored
@@ -87,7 +87,7 @@ def require_usable(model: Model, scan: Volume, force: bool = False) -> None:
     Raises:
         InputError: another modality or intensities, an unknown spacing, or an implausible size.
     """
-    if not force and (reason := _other_kind(model, scan)):
+    if not force and (reason := other_kind(scan, model.modality)):
         raise InputError(f"{scan.source}: {reason} (--force predicts anyway)")
     if not model.spacing:
         return
@@ -100,14 +100,6 @@ def require_usable(model: Model, scan: Volume, force: bool = False) -> None:
             f"{scan.source}: {current_shape} voxels at {current} mm would become {shape} at the model's {target} mm; "
             "check the spacing in its header"
         )
-
-
-def _other_kind(model: Model, scan: Volume) -> str | None:
-    """Why the scan is not of the kind that the model was trained on; None if it can be."""
-    trained = modality_code(model.modality)
-    if scan.modality is not None and modality_code(scan.modality) != trained:
-        return f"the scan is {scan.modality}, the model was trained on {trained}"
-    return not_hounsfield(scan.data) if trained == "CT" else None
 
 
 def _grids(scan: Volume, model: Model) -> tuple[Grid, tuple[int, ...]]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from medups.data.volumes import Grid
 from medups.data.volumes.find import ScanFile, find_scans
-from medups.data.volumes.intensities import modality_code, not_hounsfield
+from medups.data.volumes.intensities import other_kind
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
 from medups.io.files import user_path
@@ -57,7 +57,7 @@ def check(
         if found.set_aside:
             yield Checked("", str(source), warnings=[f"set aside: {note}" for note in found.set_aside])
         for scan in found.scans:
-            yield _checked(scan, modality_code(modality), resample)
+            yield _checked(scan, modality, resample)
 
 
 def _checked(scan: ScanFile, modality: str, resample: bool) -> Checked:
@@ -66,11 +66,7 @@ def _checked(scan: ScanFile, modality: str, resample: bool) -> Checked:
     except InputError as error:
         return Checked(scan.name, str(scan.path), problems=[str(error)])
     grid = Grid(volume.data.shape, volume.affine)
-    problems = []
-    if volume.modality is not None and modality_code(volume.modality) != modality:
-        problems.append(f"{volume.source}: the scan is {volume.modality}, not {modality}")
-    elif modality == "CT" and (reason := not_hounsfield(volume.data)):
-        problems.append(f"{volume.source}: {reason}")
+    reason = other_kind(volume, modality)
     low, median, high = (float(value) for value in np.percentile(volume.data, (0, 50, 100)))
     return Checked(
         scan.name,
@@ -80,5 +76,5 @@ def _checked(scan: ScanFile, modality: str, resample: bool) -> Checked:
         grid.spacing if volume.has_spacing else (),
         (low, median, high),
         list(volume.warnings),
-        problems,
+        [f"{volume.source}: {reason}"] if reason else [],
     )

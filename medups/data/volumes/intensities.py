@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.data.volumes.volume import Volume
+
 _SMALLEST_RANGE_HU = 100.0  # between air, fat and organs there are hundreds
 _SAME = {"MRI": "MR", "PET": "PT"}
 
@@ -13,6 +15,14 @@ def modality_code(name: str) -> str:
     """DICOM's code of a modality, such as MR for MRI."""
     code = name.strip().upper()
     return _SAME.get(code, code)
+
+
+def other_kind(scan: Volume, trained: str) -> str | None:
+    """Why a scan is not of the modality that a model was trained on, as the end of a sentence; None if it can be."""
+    trained = modality_code(trained)
+    if scan.modality is not None and modality_code(scan.modality) != trained:
+        return f"the scan is {scan.modality}, the model was trained on {trained}"
+    return not_hounsfield(scan.data) if trained == "CT" else None
 
 
 def not_hounsfield(data: NDArray[np.floating]) -> str | None:
