@@ -144,9 +144,10 @@ class _Run:
         if self.folder is not None and self.folder.is_dir():
             for job, reason in failed:
                 write_failure(self.folder, job.scan, reason)
-        self.shares.wait()
+        self.shares.wait("scans done")
         if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
             write_summary(self.folder, [job.scan.name for job in listed.jobs], listed.problems)
+        self.shares.wait("summary written")
 
     def _is_done(self, job: Job, skip_existing: bool) -> bool:
         if skip_existing and all(file.exists() for file in job.files.values()):

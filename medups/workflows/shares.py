@@ -39,16 +39,18 @@ class Shares:
             yield items[index]
             self._store.add("medups/finished", 1)
 
-    def wait(self) -> None:
-        """Return when all processes have called this, or have been silent for an hour.
+    def wait(self, point: str) -> None:
+        """Return when all processes have reached this point, or have been silent for an hour.
 
-        A launcher stops all processes when one exits with an error, and the first one may hold the store.
+        A launcher stops all processes when one exits with an error, and the first one may hold the store: nobody
+        exits before the others have nothing left to write.
         """
         if self._store is None:
             return
-        self._store.add("medups/done", 1)
+        key = f"medups/{point}"
+        self._store.add(key, 1)
         seen, since = -1, time.monotonic()
-        while self._store.add("medups/done", 0) < self.processes:
+        while self._store.add(key, 0) < self.processes:
             finished = self._store.add("medups/finished", 0)
             if finished != seen:
                 seen, since = finished, time.monotonic()

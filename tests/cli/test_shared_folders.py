@@ -40,8 +40,26 @@ def check(tmp_path, outputs):
     assert "bad.nii.gz" in manifest["failed"][0]
 
 
+SLOW_SUMMARY = """
+import sys, time
+from medups.cli.main import main
+from medups.workflows import predict
+write = predict.write_summary
+def slow(*parts):
+    time.sleep(3)
+    write(*parts)
+predict.write_summary = slow
+sys.exit(main(["predict", *sys.argv[1:]]))
+"""
+
+
 def test_torchrun(command, tmp_path):
-    done = subprocess.run([*TORCHRUN, *CLI[1:], *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=300)
+    """The launcher stops all processes when one exits with an error, which may not happen before the summary."""
+    script = tmp_path / "slow.py"
+    script.write_text(SLOW_SUMMARY)
+    done = subprocess.run(
+        [*TORCHRUN, str(script), *command], env=ENVIRONMENT, capture_output=True, text=True, timeout=300
+    )
     assert done.returncode != 0
     assert "bad.nii.gz" in done.stderr
     check(tmp_path, [done.stdout])
