@@ -13,5 +13,5 @@ __all__ = ["Model", "load_bundle", "write_bundle"]
 def __getattr__(name: str) -> Any:
     """Resolve ``Predictor``, the target that bundles written before version 0.2 refer to."""
     if name == "Predictor":
-        return import_module("medups.workflows.predict").Predictor
+        return import_module("medups.workflows.monai_run").Predictor
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

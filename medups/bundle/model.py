@@ -1,7 +1,8 @@
 """The bundle on disk.
 
     configs/inference.json   network, preprocessing, inferer, labels, orientation: plain values that medups
-                             reads, and expressions for ``python -m monai.bundle run``
+                             reads, and sections for ``python -m monai.bundle run`` and MONAI Label
+    configs/evaluate.json    for ``python -m monai.bundle run``: segment, then score
     configs/metadata.json    metadata that MONAI requires in every bundle
     models/model.pt          the weights
 """  # fmt: skip
@@ -22,6 +23,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import medups
+from medups.bundle.monai_sections import EVALUATION, inference_sections
 from medups.data.labels import LabelSet
 from medups.data.volumes.grid import ORIENTATION
 from medups.data.volumes.volume import CT_WINDOW
@@ -147,17 +149,10 @@ def define(
 
 def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], description: str) -> None:
     """Write ``model`` with ``weights`` as a bundle, the weights last, so that a bundle with weights is complete."""
-    run = {
-        "bundle_root": ".",
-        "input": "",
-        "output": "",
-        "device": "cpu",
-        "predictor": {"_target_": "medups.workflows.predict.Predictor", "bundle": "@bundle_root", "device": "@device"},
-        "run": ["$@predictor(@input, @output)"],
-    }
     (folder / "models" / "model.pt").unlink(missing_ok=True)
     write_json(folder / "configs" / "metadata.json", _metadata(model, description))
-    write_json(folder / "configs" / "inference.json", {**model.definition, **run})
+    write_json(folder / "configs" / "inference.json", {**model.definition, **inference_sections(model.definition)})
+    write_json(folder / "configs" / "evaluate.json", EVALUATION)
     save_checkpoint(folder / "models" / "model.pt", weights)
 
 

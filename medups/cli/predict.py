@@ -18,6 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fill-holes", metavar="ORGANS", help="fill the holes of these")
     parser.add_argument("--mirror", action="store_true", help="average over mirrored images: 4 or 8 times longer")
     parser.add_argument("--bf16", action="store_true", help="run the network in bfloat16")
+    parser.add_argument("--uncertainty", action="store_true", help="write the uncertainty of each voxel in percent")
     parser.add_argument("--preview", action="store_true", help="write a picture of each mask")
     parser.add_argument("--cases", help="comma-separated names, or train, val or test from the bundle's split")
     parser.add_argument("--series", help="only DICOM series with this description, number or uid")
@@ -35,6 +36,7 @@ def run(options: argparse.Namespace) -> None:
     chosen = PredictOptions(
         formats=_names(options.formats),
         organs=_names(options.organs) if options.organs is not None else None,
+        uncertainty=options.uncertainty,
         preview=options.preview,
         series=options.series,
         resample=options.resample,

@@ -11,9 +11,11 @@ import numpy as np
 import torch
 from monai.config.type_definitions import KeysCollection
 from monai.data import get_track_meta, set_track_meta
-from monai.transforms import MapTransform
+from monai.transforms import InvertibleTransform, MapTransform, SpatialResample
 from numpy.typing import NDArray
 from scipy import ndimage
+
+from medups.data.volumes.resize import resized_shape
 
 _PIXELS_AT_ONCE = 32
 _NEGLIGIBLE = 1e-9
@@ -96,3 +98,35 @@ class ZoomSliced(MapTransform):
             zoom = zoom_labels if key in self.label_keys else zoom_image
             resized[key] = torch.from_numpy(np.ascontiguousarray(zoom(pixels, self.size))[None])
         return resized
+
+
+class ToSpacingd(MapTransform, InvertibleTransform):
+    """Resample volumes [C, *size] to ``spacing`` over the same extent, as medups does, so that MONAI can invert it.
+
+    Args:
+        keys: entries to resample, MetaTensors.
+        spacing: millimeters along the axes.
+    """
+
+    def __init__(self, keys: KeysCollection, spacing: Sequence[float]) -> None:
+        super().__init__(keys)
+        self.spacing = tuple(spacing)
+        self._resample = SpatialResample(mode="bilinear", padding_mode="border", align_corners=False)
+
+    def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        resampled = dict(data)
+        for key in self.key_iterator(resampled):
+            image = resampled[key]
+            shape = tuple(image.shape[1:])
+            new = resized_shape(shape, tuple(image.pixdim.tolist()), self.spacing)
+            steps = np.array(shape) / new
+            from_new = np.eye(4)  # voxel indices of the new grid to those of the old one
+            from_new[:3, :3], from_new[:3, 3] = np.diag(steps), (steps - 1) / 2
+            resampled[key] = self._resample(image, dst_affine=image.affine @ from_new, spatial_size=new)
+        return resampled
+
+    def inverse(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
+        restored = dict(data)
+        for key in self.key_iterator(restored):
+            restored[key] = self._resample.inverse(restored[key])
+        return restored

@@ -13,7 +13,7 @@ from monai.data.utils import compute_importance_map, dense_patch_slices
 from numpy.typing import NDArray
 from torch import Tensor
 
-from medups.tasks.volume import decode_ids
+from medups.tasks.volume import decode_ids, uncertainty_percent
 
 _SMALLEST_WEIGHT = 1e-3  # as in MONAI's sliding-window inference
 _SIGMA_SCALE = 0.125
@@ -139,14 +139,21 @@ class IdsOfRows:
 
     Args:
         ids: of the whole volume, [S, H, W].
+        uncertainty: of the same shape, or None.
         strip: the columns to write.
         rows, columns, width: the resizing along each axis.
     """
 
     def __init__(
-        self, ids: NDArray[np.uint8], strip: Strip, rows: Resizing, columns: Resizing, width: Resizing
+        self,
+        ids: NDArray[np.uint8],
+        uncertainty: NDArray[np.uint8] | None,
+        strip: Strip,
+        rows: Resizing,
+        columns: Resizing,
+        width: Resizing,
     ) -> None:
-        self._ids, self._strip = ids, strip
+        self._ids, self._uncertainty, self._strip = ids, uncertainty, strip
         self._rows, self._columns, self._width = rows, columns, width
         self._next = self._added = 0
         self._previous: Tensor | None = None
@@ -162,6 +169,8 @@ class IdsOfRows:
             if int(self._rows.lower[self._next]) < row and self._previous is not None:
                 blended = torch.lerp(self._previous, plane, float(self._rows.share[self._next]))
             self._ids[self._next, strip.ids] = decode_ids(blended, 0).cpu().numpy()
+            if self._uncertainty is not None:
+                self._uncertainty[self._next, strip.ids] = uncertainty_percent(blended, 0).cpu().numpy()
             self._next += 1
         self._previous = plane
 

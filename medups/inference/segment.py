@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -23,6 +23,19 @@ _ROWS = 16  # of a volume that are transformed at a time
 _MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
 
 
+@dataclass(frozen=True)
+class Segmentation:
+    """A mask on the grid of its scan.
+
+    Args:
+        ids: the organ of each voxel.
+        uncertainty: of each voxel, see :func:`~medups.tasks.volume.uncertainty_percent`; None unless asked for.
+    """
+
+    ids: NDArray[np.uint8]
+    uncertainty: NDArray[np.uint8] | None = None
+
+
 def segment(
     model: Model,
     scan: Volume,
@@ -31,21 +44,29 @@ def segment(
     *,
     mirror: bool = False,
     bf16: bool = False,
-) -> Volume:
-    """The mask (uint8 ids) of a scan, on the scan's grid.
+    uncertainty: bool = False,
+) -> Segmentation:
+    """The mask of a scan, on the scan's grid.
 
     Args:
         mirror: average over mirrored images, see :func:`~medups.inference.mirroring.mirrored`.
         bf16: run the network under autocast in bfloat16.
+        uncertainty: also return the uncertainty of each voxel.
     """
     network: Network = mirrored(model.network) if mirror else model.network
     grid, target_shape = _grids(scan, model)
     image = np.array(resize_image(grid.to_canonical(scan.data), target_shape), dtype=np.float32)
+    percent = np.empty(grid.canonical_shape, dtype=np.uint8) if uncertainty else None
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         ids = model.inferer(
-            preprocess(model, image), network, device=device, shape=grid.canonical_shape, progress=progress
+            preprocess(model, image),
+            network,
+            device=device,
+            shape=grid.canonical_shape,
+            progress=progress,
+            uncertainty=percent,
         )
-    return replace(scan, data=grid.to_file(ids))
+    return Segmentation(grid.to_file(ids), None if percent is None else grid.to_file(percent))
 
 
 def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.device | str) -> NDArray[np.uint8]:

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from medups.data.labels import MASK_DTYPE
 from medups.data.transforms import zoom_image, zoom_labels
-from medups.tasks.volume import decode_ids
+from medups.inference.monai_batch import accepts_batch
+from medups.tasks.volume import decode_ids, uncertainty_percent
 
 OnFraction = Callable[[float], None]
 
@@ -33,6 +34,7 @@ class SliceInferer:
         del shape
         return 4 * (classes + 1) * self.batch_size * self.size[0] * self.size[1]
 
+    @accepts_batch
     def __call__(
         self,
         image: NDArray[np.float32],
@@ -40,10 +42,14 @@ class SliceInferer:
         device: torch.device | str = "cpu",
         shape: tuple[int, ...] | None = None,
         progress: OnFraction | None = None,
+        uncertainty: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape`` along H and W.
 
-        ``progress`` is called with the completed fraction, 0 to 1.
+        Args:
+            progress: called with the completed fraction, 0 to 1.
+            uncertainty: of the ids' shape, is overwritten with
+                :func:`~medups.tasks.volume.uncertainty_percent`.
         """
         slices, *plane = image.shape
         output_size = tuple(shape[1:]) if shape is not None else tuple(plane)
@@ -55,9 +61,10 @@ class SliceInferer:
             batch = np.stack([zoom_image(image[row], self.size) for row in rows])[:, None]
             with torch.inference_mode():
                 logits = network(torch.from_numpy(batch).to(device))
-            small = decode_ids(logits).cpu().numpy()
-            for row, ids in zip(rows, small, strict=True):
-                labels[row] = zoom_labels(ids, output_size)
+            for target, decode in ((labels, decode_ids), (uncertainty, uncertainty_percent)):
+                if target is not None:
+                    for row, small in zip(rows, decode(logits).cpu().numpy(), strict=True):
+                        target[row] = zoom_labels(small, output_size)
             if progress is not None:
                 progress(rows.stop / slices)
         return labels

@@ -25,6 +25,7 @@ from medups.inference.blending import (
     strips,
     window_rows,
 )
+from medups.inference.monai_batch import accepts_batch
 from medups.inference.slices import OnFraction
 
 _GIB = 2**30
@@ -53,6 +54,7 @@ class WindowInferer:
         self.sw_batch_size = sw_batch_size
         self.blending_gib = blending_gib
 
+    @accepts_batch
     def __call__(
         self,
         image: NDArray[np.float32],
@@ -60,12 +62,16 @@ class WindowInferer:
         device: torch.device | str = "cpu",
         shape: tuple[int, ...] | None = None,
         progress: OnFraction | None = None,
+        uncertainty: NDArray[np.uint8] | None = None,
     ) -> NDArray[np.uint8]:
         """``image`` [S, H, W], preprocessed -> ids [S, H, W], or of ``shape``: logits are resized linearly.
 
         A GPU that runs out of memory gets half as many windows at a time, and at last leaves the sums to the host.
 
-        ``progress`` is called with the completed fraction, 0 to 1.
+        Args:
+            progress: called with the completed fraction, 0 to 1.
+            uncertainty: of the ids' shape, is overwritten with
+                :func:`~medups.tasks.volume.uncertainty_percent`.
         """
         volume, place = self._padded(image)
         rows = window_rows(volume.shape, self.roi_size, self.overlap)
@@ -78,7 +84,7 @@ class WindowInferer:
             parts = strips(axes[1], ids.shape[1], min(count, ids.shape[1]))
             for number, strip in enumerate(parts):
                 report = _part_of(progress, number, len(parts))
-                result = IdsOfRows(ids, strip, *axes)
+                result = IdsOfRows(ids, uncertainty, strip, *axes)
                 for index, logits in self._blended(volume, rows, runner, (classes, strip, place[1].start), report):
                     if place[0].start <= index < place[0].stop:
                         result.add(logits[:, :, place[2]])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -19,6 +20,16 @@ from medups.tasks.task import Batch
 def decode_ids(logits: Tensor, dim: int = 1) -> Tensor:
     """The id of the class with the largest logit along ``dim``, uint8."""
     return logits.argmax(dim).to(torch.uint8)
+
+
+def uncertainty_percent(logits: Tensor, dim: int = 1) -> Tensor:
+    """The entropy of the class probabilities along ``dim`` in percent of the largest possible one, uint8.
+
+    0: one class has all the probability; 100: all classes are equally probable.
+    """
+    log_probabilities = logits.float().log_softmax(dim)
+    entropy = -(log_probabilities.exp() * log_probabilities).sum(dim)
+    return (100 / math.log(logits.shape[dim]) * entropy).round().clamp(0, 100).to(torch.uint8)
 
 
 @dataclass(frozen=True)

@@ -61,7 +61,7 @@ class SegmentationModel:
         volume, restore = as_volume(image, self.model.orientation, spacing)
         scan = checked_scan(volume)
         require_usable(self.model, scan, force)
-        return Prediction(restore(segment(self.model, scan, self.device).data), self.organs)
+        return Prediction(restore(segment(self.model, scan, self.device).ids), self.organs)
 
 
 def load_model(bundle: str | Path, device: torch.device | str | None = None) -> SegmentationModel:

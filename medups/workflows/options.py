@@ -15,6 +15,7 @@ class PredictOptions:
     Args:
         formats: of masks in a folder: nifti, nrrd, dicom-seg, rtstruct.
         organs: only these are written; None for all.
+        uncertainty: write the uncertainty of each voxel in percent, ``NAME.uncertainty.nii.gz``.
         preview: write a picture of each mask, ``NAME.preview.png``.
         series: only DICOM series with this description, number or uid.
         resample: interpolate DICOM slices at uneven distances to an even grid, which the mask then has.
@@ -27,6 +28,7 @@ class PredictOptions:
 
     formats: tuple[str, ...] = ("nifti",)
     organs: tuple[str, ...] | None = None
+    uncertainty: bool = False
     preview: bool = False
     series: str | None = None
     resample: bool = False

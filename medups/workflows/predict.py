@@ -6,22 +6,22 @@ import hashlib
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.labels import LabelSet
 from medups.data.volumes import Grid, Volume
-from medups.data.volumes.masks import write_masks
+from medups.data.volumes.find import UNCERTAINTY
+from medups.data.volumes.masks import nifti_mask_bytes, write_masks
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
 from medups.inference.postprocess import postprocess
-from medups.inference.segment import memory_bytes, require_usable, segment
+from medups.inference.segment import Segmentation, memory_bytes, require_usable, segment
 from medups.inference.slices import OnFraction
 from medups.io.files import file_sha256, user_path, write_bytes
 from medups.metrics.organs import organ_facts
@@ -164,20 +164,23 @@ class _Run:
         require_usable(self.model, scan, self.options.force)
         if (needed := memory_bytes(self.model, scan)) > _WORTH_SAYING:
             self.progress.log(f"{job.scan.name} needs about {needed / 2**30:.1f} GiB of memory beyond the scan itself")
-        ids, labels = segment_scan(self.model, scan, self.device, self.options, self.progress.share(job.scan.name))
-        return _Segmented(scan, ids, labels, time.perf_counter() - began)
+        mask, labels = segment_scan(self.model, scan, self.device, self.options, self.progress.share(job.scan.name))
+        return _Segmented(scan, mask, labels, time.perf_counter() - began)
 
     def _write(self, job: Job, done: _Segmented) -> None:
-        scan, labels = done.scan, done.labels
-        files = write_masks(job.files, done.ids, scan, labels)
+        scan, labels, ids = done.scan, done.labels, done.mask.ids
+        files = write_masks(job.files, ids, scan, labels)
+        if done.mask.uncertainty is not None:
+            files.append(job.mask.with_name(job.scan.name + UNCERTAINTY))
+            write_bytes(files[-1], nifti_mask_bytes(files[-1], done.mask.uncertainty, scan))
         if self.options.preview:
             grid = Grid(scan.data.shape, scan.affine)
-            image, mask = grid.to_canonical(scan.data), grid.to_canonical(done.ids)
+            image, mask = grid.to_canonical(scan.data), grid.to_canonical(ids)
             files.append(job.mask.with_name(f"{job.scan.name}.preview.png"))
             window = self.model.display_window
             write_bytes(files[-1], preview_png(image, mask, labels.organs, grid.spacing, job.scan.name, window))
         if self.folder is not None:
-            facts = organ_facts(done.ids, scan.data, scan.affine, labels.organs)
+            facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
             write_record(self.folder, job.scan, self.settings, files, done.seconds, list(scan.warnings), facts)
         self.progress.log(str(job.mask))
 
@@ -187,7 +190,7 @@ class _Segmented:
     """A scan and its mask, not yet written."""
 
     scan: Volume
-    ids: NDArray[np.uint8]
+    mask: Segmentation
     labels: LabelSet
     seconds: float
 
@@ -203,10 +206,13 @@ def segment_scan(
     device: torch.device | str = "cpu",
     options: PredictOptions | None = None,
     progress: OnFraction | None = None,
-) -> tuple[NDArray[np.uint8], LabelSet]:
-    """The ids of a scan on its own grid, repaired and reduced to the chosen organs, and those organs."""
+) -> tuple[Segmentation, LabelSet]:
+    """The mask of a scan on its own grid, repaired and reduced to the chosen organs, and those organs."""
     options = options or PredictOptions()
-    ids = segment(model, scan, device, progress, mirror=options.mirror, bf16=options.bf16).data
+    mask = segment(
+        model, scan, device, progress, mirror=options.mirror, bf16=options.bf16, uncertainty=options.uncertainty
+    )
+    ids = mask.ids
     if options.largest_component or options.fill_holes:
         ids = postprocess(ids, model.labels.organs, options.largest_component, options.fill_holes)
     labels = model.labels
@@ -214,7 +220,7 @@ def segment_scan(
         kept = {number: name for number, name in labels.organs.items() if name in options.organs}
         labels = LabelSet(labels.name, kept)
         ids = np.where(np.isin(ids, list(kept)), ids, 0).astype(ids.dtype)
-    return ids, labels
+    return replace(mask, ids=ids), labels
 
 
 def available_device(device: torch.device | str | None) -> torch.device:
@@ -248,13 +254,3 @@ def _names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list
     if not names:
         raise InputError(f"--cases {cases}: {model} lists no such cases; pass case names, or omit it for all scans")
     return names
-
-
-class Predictor:
-    """Entry point of ``python -m monai.bundle run``: ``Predictor(bundle)(input, output)``."""
-
-    def __init__(self, bundle: str, device: str = "cpu") -> None:
-        self.bundle, self.device = bundle, device
-
-    def __call__(self, source: str, output: str) -> None:
-        predict(self.bundle, source, output, device=self.device)

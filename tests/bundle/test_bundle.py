@@ -15,7 +15,13 @@ from monai.bundle import ConfigParser
 from medups.bundle import load_bundle, write_bundle
 from medups.bundle.model import define, make_model
 from medups.data.labels import label_set
+from medups.data.volumes import Grid
+from medups.data.volumes.find import find_scans
+from medups.data.volumes.read import read_scan
+from medups.data.volumes.resize import resize_image, resize_labels, resized_shape
 from medups.errors import InputError
+from medups.inference.segment import segment_canonical
+from medups.workflows.evaluate import evaluate
 from medups.workflows.predict import predict
 
 SCALE = {
@@ -108,6 +114,67 @@ def test_monai_builds_the_same_network(bundle):
     x = torch.rand(1, 1, 64, 64)
     with torch.inference_mode():
         torch.testing.assert_close(network.eval()(x), load_bundle(bundle).network(x))
+
+
+def monai_label(bundle, scan):
+    """The mask, as MONAI Label makes it from the sections of a bundle."""
+    parser = ConfigParser()
+    parser.read_config(str(bundle / "configs" / "inference.json"))
+    parser["bundle_root"] = str(bundle)
+    data = parser.get_parsed_content("pre_transforms")({"image": str(scan), "image_path": str(scan)})
+    network = load_bundle(bundle).network
+    with torch.no_grad():
+        data["pred"] = parser.get_parsed_content("inferer")(data["image"][None], network)[0]
+    return parser.get_parsed_content("post_transforms")(data)["pred"]
+
+
+def test_monai_label_makes_the_same_mask(bundle, scan, tmp_path):
+    mask = monai_label(bundle, scan)
+    predict(bundle, scan, tmp_path / "mask.nii.gz")
+    expected = nib.load(tmp_path / "mask.nii.gz")
+    np.testing.assert_array_equal(mask[0].numpy(), expected.get_fdata())
+    np.testing.assert_allclose(mask.affine, expected.affine, atol=1e-4)
+
+
+def test_monai_label_resamples_for_a_3d_network(scan, tmp_path):
+    """The ids on the model's grid, nearest neighbors of which are on the grid of the scan."""
+    network = {
+        "_target_": "monai.networks.nets.BasicUNet", "spatial_dims": 3, "in_channels": 1, "out_channels": 9,
+        "features": [4, 4, 4, 4, 4, 4],
+    }  # fmt: skip
+    inferer = {"_target_": "medups.inference.WindowInferer", "roi_size": [16, 32, 32]}
+    torch.manual_seed(0)
+    volume = read_scan(find_scans(scan).scans[0])
+    grid = Grid(volume.data.shape, volume.affine)
+    spacing = [mm * 0.9 for mm in grid.spacing]
+    model = make_model(define(network, [SCALE], inferer, label_set("synapse8"), spacing, SPLIT), "test")
+    write_bundle(tmp_path / "bundle", model, model.network.state_dict(), "a test")
+    mask = monai_label(tmp_path / "bundle", scan)
+    shape = resized_shape(grid.canonical_shape, grid.spacing, spacing)
+    assert shape != grid.canonical_shape
+    ids = segment_canonical(model, resize_image(grid.to_canonical(volume.data), shape), "cpu")
+    expected = grid.to_file(resize_labels(ids, grid.canonical_shape))
+    assert len(np.unique(expected)) > 1
+    np.testing.assert_allclose(mask.affine, volume.affine, atol=1e-3)
+    assert (mask[0].numpy() == expected).mean() > 0.999
+
+
+def test_evaluation_by_monai(bundle, scan, tmp_path):
+    """``monai.bundle run`` with the bundle's evaluation writes the scores of ``medups evaluate``."""
+    label = scan.parent.parent / "label" / scan.name.replace("img", "label")
+    subprocess.run(
+        [
+            sys.executable, "-m", "monai.bundle", "run", "--config_file", str(bundle / "configs" / "evaluate.json"),
+            "--bundle_root", str(bundle), "--input", str(scan), "--label", str(label), "--label_labels", "btcv13",
+            "--output", str(tmp_path / "out"),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    predict(bundle, scan, tmp_path / "mask.nii.gz")
+    expected = evaluate(tmp_path / "mask.nii.gz", label, label_labels="btcv13", output=tmp_path / "again")
+    assert len(expected.evaluation.cases) == 1
+    scores = [(tmp_path / name / "cases.csv").read_text().splitlines() for name in ("out", "again")]
+    assert [line.split(",")[1:] for line in scores[0]] == [line.split(",")[1:] for line in scores[1]]
 
 
 def edit(bundle, change):

@@ -146,10 +146,11 @@ def test_what_is_written_about_each_mask(run, phantoms, tmp_path, capsys):
     scan, out = phantoms / "img" / "img0001.nii.gz", tmp_path / "out"
     command = ["predict", "--model", folder / "bundle", "--input", scan]
     assert medups(*command, "--output", tmp_path / "all.nii.gz") == 0
-    assert medups(*command, "--output", out, "--organs", "liver,aorta", "--preview", "--formats", "nifti,nrrd") == 0
+    assert medups(*command, "--output", out, "--organs", "liver,aorta", "--preview", "--formats", "nifti,nrrd",
+                  "--uncertainty") == 0  # fmt: skip
     assert sorted(path.name for path in out.iterdir() if path.is_file()) == [
         "img0001.labels.json", "img0001.nii.gz", "img0001.preview.png", "img0001.seg.nrrd",
-        "manifest.json", "organs.csv",
+        "img0001.uncertainty.nii.gz", "manifest.json", "organs.csv",
     ]  # fmt: skip
     label = ["--label", phantoms / "label" / "label0001.nii.gz", "--label-labels", "btcv13", "--output", tmp_path / "e"]
     assert medups("evaluate", "--pred", out, *label) == 0  # other files in the folder of masks are no masks

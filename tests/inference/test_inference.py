@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from monai.inferers import sliding_window_inference
+from scipy.stats import entropy
 
 from medups.inference import SliceInferer, WindowInferer
 from medups.inference.blending import Blender, IdsOfRows
@@ -131,6 +132,32 @@ def test_out_of_memory_takes_fewer_windows_and_changes_nothing(rng):
 
     with pytest.raises(torch.OutOfMemoryError):
         WindowInferer((8, 8, 8))(image, full)
+
+
+def test_uncertainty_is_the_entropy_of_the_class_probabilities(rng):
+    """Against SciPy's entropy: by slices at their own size, by windows, in strips, and on another grid."""
+    network = torch.nn.Conv2d(1, 3, 1)
+    with torch.no_grad():
+        network.weight.copy_(torch.tensor([-2.0, 0.5, 3]).reshape(3, 1, 1, 1))
+    image = rng.standard_normal((3, 10, 8)).astype(np.float32)
+    percent = np.full(image.shape, 255, np.uint8)
+    SliceInferer((10, 8), batch_size=2)(image, network, uncertainty=percent)
+    with torch.inference_mode():
+        probabilities = network(torch.from_numpy(image)[:, None]).softmax(1).numpy()
+    np.testing.assert_allclose(percent, 100 * entropy(probabilities, axis=1) / np.log(3), atol=0.51)
+    assert len(np.unique(percent)) > 20
+
+    image, network = rng.standard_normal((14, 13, 9)).astype(np.float32), a_network()
+    logits = sliding_window_inference(
+        torch.from_numpy(image)[None, None], (8, 8, 8), 1, network, 0.5, mode="gaussian", padding_mode="replicate"
+    )
+    for shape in (image.shape, (20, 9, 12)):
+        resized = torch.nn.functional.interpolate(logits, size=shape, mode="trilinear", align_corners=False)
+        expected = 100 * entropy(resized.detach().softmax(1).numpy()[0], axis=0) / np.log(3)
+        for gib in (2, 1e-5):
+            percent = np.full(shape, 255, np.uint8)
+            WindowInferer((8, 8, 8), blending_gib=gib)(image, network, shape=shape, uncertainty=percent)
+            np.testing.assert_allclose(percent, expected, atol=0.51)
 
 
 def test_mirroring_is_the_mean_over_flips():

@@ -16,7 +16,8 @@ from medups.errors import InputError
 
 # .NII counts as another format because files are recognized by their lower-case endings
 _OTHER_FORMATS = (".mha", ".mhd", ".nrrd", ".nhdr", ".hdr", ".img", ".mgz", ".nii", ".nii.gz", ".zip")
-_SEGMENTATION = ".seg.nrrd"  # 3D Slicer's, and ours
+UNCERTAINTY = ".uncertainty.nii.gz"
+_NOT_SCANS = {".seg.nrrd": "a segmentation", UNCERTAINTY: "an uncertainty map"}
 _READS = ".nii, .nii.gz, .hdr with .img, .nrrd, .nhdr, .mha, .mhd and .zip files, and DICOM series"
 
 
@@ -151,9 +152,10 @@ def _search(folder: Path, top: Path, scratch: Path | None, found: Found, above: 
 
 
 def _add_file(file: Path, prefix: str, scratch: Path | None, found: Found) -> None:
-    if file.name.endswith(_SEGMENTATION):
-        found.set_aside.append(f"{file.name}: a segmentation, not a scan")
-        return
+    for ending, kind in _NOT_SCANS.items():
+        if file.name.endswith(ending):
+            found.set_aside.append(f"{file.name}: {kind}, not a scan")
+            return
     is_scan = is_nifti(file) or is_itk(file) or is_preprocessed(file) or file.suffix == ".hdr"
     if not file.exists():
         if is_scan or is_other_format(file) or file.suffix.lower() in (".dcm", ".ima"):

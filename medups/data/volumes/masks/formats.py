@@ -12,10 +12,9 @@ from numpy.typing import NDArray
 
 from medups.data.labels import LabelSet
 from medups.data.volumes.masks.dicom_seg import dicom_seg_bytes
-from medups.data.volumes.masks.nifti import labels_file
+from medups.data.volumes.masks.nifti import labels_file, nifti_mask_bytes
 from medups.data.volumes.masks.nrrd import nrrd_bytes
 from medups.data.volumes.masks.rtstruct import rtstruct_bytes
-from medups.data.volumes.nifti import NiftiPlacement, nifti_file_bytes
 from medups.data.volumes.volume import Volume
 from medups.io.files import atomic_file, json_bytes
 
@@ -48,8 +47,7 @@ def write_masks(files: Mapping[str, Path], ids: NDArray[np.uint8], scan: Volume,
     contents: dict[Path, bytes] = {}
     for kind, path in files.items():
         if kind == "nifti":
-            placement = scan.header if isinstance(scan.header, NiftiPlacement) else None
-            contents[path] = nifti_file_bytes(path, ids, scan.affine, placement)
+            contents[path] = nifti_mask_bytes(path, ids, scan)
             contents[labels_file(path)] = json_bytes({str(number): name for number, name in labels.organs.items()})
         elif (content := _WRITERS[kind](ids, scan, labels)) is not None:
             contents[path] = content
