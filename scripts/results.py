@@ -53,6 +53,8 @@ UPSAMPLERS: Mapping[str, list[str]] = {
     "freqfusion": _FREQFUSION,
     "resfu, equal rates": [*_RESFU, "training.rates.paired_difference=1"],
     "resfu, 0.1": [*_RESFU, "training.rates.paired_difference=0.1"],
+    "resfu, 32 channels": ["upsampler=resfu", "upsampler.options.embed_channels=32"],
+    "resfu, image guide": [*_RESFU, "network.module.image_guide=true"],
     "freqfusion, equal rates": [*_FREQFUSION, "training.rates.offsets=1", "training.rates.kernels=1"],
     "freqfusion, kernels 1": [*_FREQFUSION, "training.rates.kernels=1"],
     "freqfusion, no offsets": [*_FREQFUSION, "upsampler.options.offset_generator=false"],
