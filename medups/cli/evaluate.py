@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 
 from medups.cli.terminal import Terminal
+from medups.errors import InputError
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -18,6 +19,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--organs", metavar="SET", help="a label set, or comma-separated names; default: all organs in both"
     )
     parser.add_argument("--protocol", choices=("synapse", "physical"), default="physical")
+    parser.add_argument(
+        "--tolerance", default="2", metavar="MM", help="of the surface Dice; or by organ: liver=3,aorta=1; default: 2"
+    )
     parser.add_argument(
         "--display-window",
         nargs=2,
@@ -43,6 +47,7 @@ def run(options: argparse.Namespace) -> None:
             label_labels=options.label_labels,
             organs=options.organs,
             protocol=options.protocol,
+            tolerance_mm=_tolerance(options.tolerance),
             output=options.output,
             display_window=tuple(options.display_window or CT_WINDOW),
             progress=terminal,
@@ -55,3 +60,13 @@ def run(options: argparse.Namespace) -> None:
         print_summary(result.evaluation.summary(), terminal.console)
         cases = len(result.evaluation.cases)
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and {cases} pictures in overlays")
+
+
+def _tolerance(text: str) -> float | dict[str, float]:
+    """Millimeters for all organs, or by organ. Raises InputError if they are no numbers."""
+    try:
+        if "=" not in text:
+            return float(text)
+        return {name.strip(): float(mm) for name, _, mm in (part.partition("=") for part in text.split(","))}
+    except ValueError as error:
+        raise InputError(f"--tolerance {text}: expected millimeters, such as 2 or liver=3,aorta=1") from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,7 +14,7 @@ from medups.data.labels import LabelSet
 from medups.data.volumes import Grid, Volume, on_grid_of
 from medups.data.volumes.read import read_labels, read_scan
 from medups.evaluation.pairs import Pair
-from medups.metrics import OrganScore, evaluate_case, hd95_unit
+from medups.metrics import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
 from medups.metrics.case import Protocol
 
 if TYPE_CHECKING:
@@ -40,6 +40,12 @@ class Evaluation:
     protocol: Protocol
     organs: list[str]
     cases: dict[str, dict[str, OrganScore]]
+    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM
+
+    @property
+    def measures(self) -> tuple[str, ...]:
+        """The measures that the protocol defines."""
+        return MEASURES[self.protocol]
 
     def summary(self) -> dict[str, Any]:
         """Means over cases, then over organs; each organ's mean includes its n."""
@@ -49,12 +55,14 @@ class Evaluation:
             "n_cases": len(self.cases),
             "cases": list(self.cases),
             "hd95_unit": hd95_unit(self.protocol),
-            "mean": {measure: _mean([organs[organ][measure] for organ in organs]) for measure in ("dice", "hd95")},
+            **({"tolerance_mm": self.tolerance_mm} if "surface_dice" in self.measures else {}),
+            "mean": {measure: _mean([organs[organ][measure] for organ in organs]) for measure in self.measures},
             "organs": organs,
         }
 
     def rows(self) -> list[dict[str, Any]]:
-        """One row per case and organ: case, organ, status, dice, hd95, hd95_unit, volume_ml, label_volume_ml."""
+        """One row per case and organ: case, organ, status, dice, hd95, hd95_unit, volumes, and the other measures."""
+        others = [measure for measure in self.measures if measure not in ("dice", "hd95")]
         unit = hd95_unit(self.protocol)
         return [
             {
@@ -66,6 +74,7 @@ class Evaluation:
                 "hd95_unit": unit,
                 "volume_ml": score.volume_ml,
                 "label_volume_ml": score.label_volume_ml,
+                **{measure: getattr(score, measure) for measure in others},
             }
             for case, scores in self.cases.items()
             for organ, score in scores.items()
@@ -77,12 +86,10 @@ class Evaluation:
 
         return pandas.DataFrame(self.rows())
 
-    @staticmethod
-    def _organ(scores: Sequence[OrganScore]) -> dict[str, Any]:
+    def _organ(self, scores: Sequence[OrganScore]) -> dict[str, Any]:
         hallucinated = [score for score in scores if score.status == "hallucinated"]
         return {
-            "dice": _mean([score.dice for score in scores]),
-            "hd95": _mean([score.hd95 for score in scores]),
+            **{measure: _mean([getattr(score, measure) for score in scores]) for measure in self.measures},
             "n": sum(score.dice is not None for score in scores),
             "n_hd95": sum(score.hd95 is not None for score in scores),
             "n_missed": sum(score.status == "missed" for score in scores),
@@ -99,12 +106,14 @@ def evaluate(
     organs: Sequence[str],
     protocol: Protocol,
     on_case: Callable[[CaseResult], None],
+    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
 ) -> Evaluation:
     """Score every pair, and call ``on_case`` with each case's result as soon as it is ready.
 
     Args:
         pred_labels, label_labels: return the label set of a mask.
         organs: names to compare; both sets must have them.
+        tolerance_mm: of the surface Dice, for all organs or by organ.
 
     Raises:
         InputError: an invalid file or label set, or an organ missing from a label set.
@@ -128,10 +137,10 @@ def evaluate(
         ]
         ids = {organ: number for number, organ in target.organs.items()}
         steps = grid.steps_mm if label.has_spacing else None
-        scores = evaluate_case(masks[0], masks[1], ids, steps, protocol)
+        scores = evaluate_case(masks[0], masks[1], ids, steps, protocol, tolerance_mm)
         cases[pair.name] = scores
         on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing))
-    return Evaluation(protocol, list(organs), cases)
+    return Evaluation(protocol, list(organs), cases, tolerance_mm)
 
 
 def _image(path: Path | None, label: Volume) -> NDArray[np.float32] | None:

@@ -1,11 +1,15 @@
 """Overlap and surface distances with units in their names; needs numpy and scipy only."""
 
-from medups.metrics.case import OrganScore, evaluate_case, hd95_unit
-from medups.metrics.overlap import dice
-from medups.metrics.surface import border_dice, hausdorff95_mm, surface_dice, surface_distances
+from medups.metrics.case import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
+from medups.metrics.overlap import Overlap, dice
+from medups.metrics.surface import SurfaceDistances, border_dice, hausdorff95_mm, surface_dice, surface_distances
 
 __all__ = [
+    "MEASURES",
+    "TOLERANCE_MM",
     "OrganScore",
+    "Overlap",
+    "SurfaceDistances",
     "border_dice",
     "dice",
     "evaluate_case",

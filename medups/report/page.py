@@ -7,7 +7,7 @@ from html import escape
 from urllib.parse import quote
 
 from medups.evaluation import Evaluation
-from medups.report.tables import number, summary_rows
+from medups.report.tables import definitions, number, summary_rows
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; max-width: 72rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
@@ -42,7 +42,7 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str]) -> str:
     return (
         f'<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style></head>\n<body>\n<h1>{title}</h1>\n"
-        f"{_table(header, means)}"
+        f"{_table(header, means)}<p>{escape(definitions(summary))}</p>\n"
         f"<h2>Dice of every case</h2>\n{_table(['case', *map(_readable, evaluation.organs)], cases)}"
         f"<h2>Pictures</h2>\n{figures}</body>\n</html>\n"
     )

@@ -17,7 +17,7 @@ from medups.io.files import write_csv, write_json
 def write_results(folder: Path, evaluation: Evaluation) -> None:
     """Write ``cases.csv`` with one row per case and organ, then ``summary.json``."""
     rows = evaluation.rows()
-    digits = {"dice": 6, "hd95": 6, "volume_ml": 3, "label_volume_ml": 3}
+    digits = {**dict.fromkeys(evaluation.measures, 6), "volume_ml": 3, "label_volume_ml": 3}
     cells = [[_csv(row[name], digits.get(name)) for name in row] for row in rows]
     write_csv(folder / "cases.csv", [list(rows[0]), *cells])
     write_json(folder / "summary.json", evaluation.summary())
@@ -34,16 +34,40 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     table.add_section()
     table.add_row(*mean)
     console.print(table)
+    if note := definitions(summary):
+        console.print(note, highlight=False)
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """The header, one row per organ, and the mean."""
-    rows = [["organ", "Dice", f"HD95, {summary['hd95_unit']}", "n", "missed", "hallucinated"]]
+    titles = {
+        "dice": "Dice", "surface_dice": "surface Dice", "hd95": f"HD95, {summary['hd95_unit']}", "assd": "ASSD, mm",
+    }  # fmt: skip
+    shown = [measure for measure in titles if measure in summary["mean"]]
+    rows = [["organ", *(titles[measure] for measure in shown), "n", "missed", "hallucinated"]]
     for organ, row in summary["organs"].items():
         counts = (str(row[key]) for key in ("n", "n_missed", "n_hallucinated"))
-        rows.append([organ, number(row["dice"], 3), number(row["hd95"], 2), *counts])
+        rows.append([organ, *(number(row[measure], _digits(measure)) for measure in shown), *counts])
+    return [*rows, ["mean", *(number(summary["mean"][measure], _digits(measure)) for measure in shown), "", "", ""]]
+
+
+def definitions(summary: Mapping[str, Any]) -> str:
+    """What each definition of the Hausdorff distance gives for the same masks, as tools differ; empty for synapse."""
     mean = summary["mean"]
-    return [*rows, ["mean", number(mean["dice"], 3), number(mean["hd95"], 2), "", "", ""]]
+    if "hd95_directed" not in mean:
+        return ""
+    tolerance = summary.get("tolerance_mm")
+    if isinstance(tolerance, Mapping):
+        tolerance = ", ".join(f"{organ} {mm:g}" for organ, mm in tolerance.items())
+    pooled, directed, largest = (number(mean[measure], 2) for measure in ("hd95", "hd95_directed", "hd"))
+    return (
+        f"Surface Dice within {tolerance} mm. Mean HD95 with both directions pooled, as in medpy: {pooled} mm; with "
+        f"the larger of both directions, as in MONAI: {directed} mm; the largest distance, HD: {largest} mm."
+    )
+
+
+def _digits(measure: str) -> int:
+    return 2 if measure in ("hd95", "assd") else 3
 
 
 def print_comparison(summaries: Mapping[str, Mapping[str, Any]], console: Console) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from medups.errors import InputError
 from medups.evaluation import CaseResult, Evaluation, find_pairs, label_set_reader, shared_organs
 from medups.evaluation import evaluate as score_pairs
 from medups.io.files import require_writable, user_path, write_text
-from medups.metrics.case import Protocol
+from medups.metrics.case import TOLERANCE_MM, Protocol
 from medups.progress import Progress, SilentProgress
 from medups.report.overlay import overlay_png, write_overlays
 from medups.report.page import results_page
@@ -43,6 +44,7 @@ def evaluate(
     label_labels: str | None = None,
     organs: str | None = None,
     protocol: Protocol = "physical",
+    tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
     output: str | Path | None = None,
     display_window: tuple[float, float] = CT_WINDOW,
     progress: Progress | None = None,
@@ -55,8 +57,8 @@ def evaluate(
         pred_labels, label_labels: label sets of the masks; by default the table beside each mask.
         organs: a label set, or comma-separated names; by default all organs that both sides name.
         protocol: ``physical`` or ``synapse``; see :func:`medups.metrics.evaluate_case`.
+        tolerance_mm: of the surface Dice, for all organs or by organ.
         output: folder for report.html, summary.json, cases.csv and overlays; None writes nothing.
-
         display_window: intensities that pictures show as black and as white; the default suits CT.
 
     Raises:
@@ -70,6 +72,11 @@ def evaluate(
     read_label = label_set_reader(label_labels, "--label-labels")
     names, not_compared = shared_organs(pairs, read_pred, read_label, organs)
     folder = user_path(output) if output else None
+    values = tolerance_mm.values() if isinstance(tolerance_mm, Mapping) else [tolerance_mm]
+    if not all(value >= 0 for value in values):
+        raise InputError(f"tolerance_mm must not be negative, got {tolerance_mm}")
+    if isinstance(tolerance_mm, Mapping) and (unknown := [name for name in tolerance_mm if name not in names]):
+        raise InputError(f"tolerance_mm: unknown organ {', '.join(unknown)}; the masks have {', '.join(names)}")
     if folder is not None:
         require_writable(folder)
     update = progress.share("cases")
@@ -87,7 +94,7 @@ def evaluate(
             pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title, display_window)
         update(finished / len(pairs))
 
-    evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case)
+    evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm)
     if folder is not None:
         write_overlays(folder, pictures)
         write_text(folder / "report.html", results_page(evaluation, pictures))

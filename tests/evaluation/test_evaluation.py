@@ -42,9 +42,14 @@ def test_physical_means_distinguish_missed_from_absent(pairs):
     assert liver["n"] == 3
     assert spleen == {
         "dice": 0.0, "hd95": None, "n": 1, "n_hd95": 0, "n_missed": 1, "n_hallucinated": 1, "n_absent": 1,
-        "hallucinated_ml": pytest.approx(4 * 8 * 10 / 1000),
+        "hallucinated_ml": pytest.approx(4 * 8 * 10 / 1000), "iou": 0.0, "recall": 0.0, "precision": None,
+        "surface_dice": 0.0, "assd": None, "hd": None, "hd95_directed": None, "volume_error": -1.0,
     }  # fmt: skip
     assert summary["mean"]["hd95"] == liver["hd95"]
+    assert liver["recall"] == pytest.approx((1 + 1 / 2 + 1) / 3)
+    assert liver["precision"] == 1
+    assert liver["volume_error"] == pytest.approx(-1 / 6)
+    assert summary["tolerance_mm"] == 2
 
 
 def test_synapse_means_follow_the_published_rule(pairs):
@@ -52,6 +57,7 @@ def test_synapse_means_follow_the_published_rule(pairs):
     assert spleen["dice"] == pytest.approx((0 + 1 + 0) / 3)
     assert spleen["hd95"] == 0
     assert spleen["n"] == 3
+    assert "iou" not in spleen  # the literature's protocol defines Dice and HD95 only
 
 
 def test_pairs(pairs, tmp_path):

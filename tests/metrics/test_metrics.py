@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import monai.metrics
 import numpy as np
 import pytest
+import torch
+from scipy import ndimage
 
 from medups.metrics import border_dice, dice, evaluate_case, hausdorff95_mm, surface_dice, surface_distances
 
@@ -74,6 +77,52 @@ def test_empty_masks(pred, label, protocol, status, expected):
     assert score.status == status
     assert (score.dice, score.hd95) == expected
     assert (score.volume_ml, score.label_volume_ml) == (24 * pred, 24 * label)
+
+
+@pytest.mark.parametrize("spacing", [(3.0, 0.8, 0.8), (1.0, 1.0, 1.0), (0.7, 2.0)])
+def test_measures_equal_those_of_monai(rng, spacing):
+    """Of random blobs in an anisotropic volume, some at its border, and in a slice."""
+    shape = (14, 30, 26)[-len(spacing) :]
+    for _ in range(3):
+        masks = [ndimage.gaussian_filter(rng.standard_normal(shape), 2) > 0.02 for _ in range(2)]
+        masks[1] |= masks[0] & (rng.random(shape) < 0.9)
+        one_hot = [torch.from_numpy(np.stack([~mask, mask])[None].astype(np.float32)) for mask in masks]
+        options = {"include_background": False, "spacing": spacing}
+        expected = {
+            "hd95_directed": monai.metrics.compute_hausdorff_distance(*one_hot, percentile=95, **options),
+            "hd": monai.metrics.compute_hausdorff_distance(*one_hot, **options),
+            "assd": monai.metrics.compute_average_surface_distance(*one_hot, symmetric=True, **options),
+            "surface_dice": monai.metrics.compute_surface_dice(*one_hot, class_thresholds=[1.3], **options),
+            "dice": monai.metrics.compute_dice(*one_hot, include_background=False),
+            "iou": monai.metrics.compute_iou(*one_hot, include_background=False),
+        }
+        score = evaluate_case(*(mask.astype(np.uint8) for mask in masks), {"liver": 1}, spacing, tolerance_mm=1.3)
+        for name, value in expected.items():
+            assert getattr(score["liver"], name) == pytest.approx(value.item(), rel=1e-6), name
+        matrix = monai.metrics.get_confusion_matrix(*one_hot, include_background=False)
+        for name in ("precision", "recall"):
+            value = monai.metrics.compute_confusion_matrix_metric(name, matrix).item()
+            assert getattr(score["liver"], name) == pytest.approx(value)
+
+
+def test_distances_equal_those_of_a_distance_transform(rng):
+    """The nearest surface voxel is found by a tree, whatever the masks: nested, far apart, equal, one voxel."""
+    shape, spacing = (12, 20, 16), (2.5, 0.7, 1.1)
+    grid = np.indices(shape).reshape(3, -1).T.reshape(*shape, 3) * spacing
+    outer, inner = (np.linalg.norm(grid - [14, 6, 8], axis=-1) < radius for radius in (6, 2))
+    noise = rng.random(shape) < 0.2
+    for pred, label in ((outer, inner), (inner, inner), (noise, outer), (cube(shape, (0, 0, 0), (1, 1, 1)), inner)):
+        surfaces = [mask & ~ndimage.binary_erosion(mask) for mask in (pred, label)]
+        fields = [ndimage.distance_transform_edt(~surface, sampling=spacing) for surface in surfaces]
+        distances = surface_distances(pred, label, spacing)
+        np.testing.assert_allclose(distances[0], fields[1][surfaces[0]], atol=1e-12)
+        np.testing.assert_allclose(distances[1], fields[0][surfaces[1]], atol=1e-12)
+
+
+def test_organs_have_their_own_tolerance(rng):
+    ids = rng.integers(0, 3, (2, 5, 6, 7))
+    scores = evaluate_case(*ids, {"liver": 1, "aorta": 2}, (1, 1, 1), tolerance_mm={"liver": 0, "aorta": 9})
+    assert scores["liver"].surface_dice < scores["aorta"].surface_dice == 1
 
 
 def test_published_protocol(golden):

@@ -40,7 +40,7 @@ class Reader(HTMLParser):
 
 
 def test_page():
-    scored = OrganScore("scored", 0.5, 2.25, 1.0, 1.0)
+    scored = OrganScore("scored", 0.5, 2.25, 1.0, 1.0, surface_dice=0.75, assd=0.5)
     missed, absent = OrganScore("missed", 0.0, None, 0.0, 3.0), OrganScore("absent", None, None, 0.0, 0.0)
     cases = {"a<b>&1": {"left_kidney": scored, "liver": missed}, "2": {"left_kidney": scored, "liver": absent}}
     reader = Reader()
@@ -49,10 +49,10 @@ def test_page():
     assert reader.open == []
     means, case_rows = reader.tables
     assert means == [
-        ["organ", "Dice", "HD95, mm", "n", "missed", "hallucinated"],
-        ["left kidney", "0.500", "2.25", "2", "0", "0"],
-        ["liver", "0.000", "–", "1", "1", "0"],
-        ["mean", "0.250", "2.25", "", "", ""],
+        ["organ", "Dice", "surface Dice", "HD95, mm", "ASSD, mm", "n", "missed", "hallucinated"],
+        ["left kidney", "0.500", "0.750", "2.25", "0.50", "2", "0", "0"],
+        ["liver", "0.000", "–", "–", "–", "1", "1", "0"],
+        ["mean", "0.250", "0.750", "2.25", "0.50", "", "", ""],
     ]
     assert case_rows == [["case", "left kidney", "liver"], ["a<b>&1", "0.500", "missed"], ["2", "0.500", "absent"]]
     assert [style for style in reader.styles if style] == [f"background: hsl({hue} 60% 88%)" for hue in (60, 0, 60)]
