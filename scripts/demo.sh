@@ -34,7 +34,7 @@ evaluate baseline "$demo/evaluation/baseline" >/dev/null
 evaluate bilinear "$demo/evaluation/bilinear" >/dev/null
 evaluate resfu "$demo/evaluation"
 
-step "Comparison of all three on the same cases"
-mkdir -p "$demo/evaluation/resfu" && cp "$demo/evaluation/summary.json" "$demo/evaluation/resfu/"
-medups compare "$demo/evaluation/baseline" "$demo/evaluation/bilinear" "$demo/evaluation/resfu"
+step "Comparison with the bilinear decoder on the same cases"
+medups compare "bilinear=$demo/evaluation/bilinear" "resfu=$demo/evaluation" "baseline=$demo/evaluation/baseline" \
+    --output "$demo/comparison"
 echo "Pictures of the ReSFU decoder's masks: $demo/evaluation/report.html"

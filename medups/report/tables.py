@@ -70,24 +70,6 @@ def _digits(measure: str) -> int:
     return 2 if measure in ("hd95", "assd") else 3
 
 
-def print_comparison(summaries: Mapping[str, Mapping[str, Any]], console: Console) -> None:
-    """Print one row of means per evaluation, then the Dice of each organ, one column per evaluation."""
-    first = next(iter(summaries.values()))
-    title = f"protocol {first['protocol']}, {first['n_cases']} cases"
-    means = Table(title=title, box=SIMPLE)
-    for column in ("", "Dice", f"HD95, {first['hd95_unit']}"):
-        means.add_column(column, justify="right" if column else "left")
-    for name, summary in summaries.items():
-        means.add_row(name, number(summary["mean"]["dice"], 3), number(summary["mean"]["hd95"], 2))
-    organs = Table(title="Dice by organ", box=SIMPLE)
-    for column in ("", *summaries):
-        organs.add_column(column, justify="right" if column else "left")
-    for organ in first["organs"]:
-        dice = (number(summary["organs"][organ]["dice"], 3) for summary in summaries.values())
-        organs.add_row(organ.replace("_", " "), *dice)
-    console.print(means, organs, sep="\n")
-
-
 def print_profile(rates: Mapping[str, float], console: Console) -> None:
     """Print samples per second of ``data``, ``network`` and ``training``, and the bottleneck of ``training``."""
     table = Table(title="samples per second", box=SIMPLE)

@@ -1,41 +1,103 @@
-"""Evaluations side by side."""
+"""Models that were evaluated on the same cases, compared."""
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from medups.errors import InputError
-from medups.io.files import read_json, user_path
+from medups.evaluation.comparison import COMPARED, Comparison, Run, compare_runs
+from medups.io.files import read_json, require_writable, user_path
+from medups.report.comparison import write_comparison
 
 
-def compare(folders: Sequence[str | Path]) -> dict[str, dict[str, Any]]:
-    """Return the summaries of evaluation folders by folder name, after checking that they are comparable.
+@dataclass(frozen=True)
+class _Evaluated:
+    """One evaluation folder."""
+
+    summary: dict[str, Any]
+    run: Run
+
+
+def compare(folders: Sequence[str | Path], output: str | Path | None = None) -> Comparison:
+    """Compare evaluation folders with the first one.
+
+    Args:
+        folders: each a folder that ``medups evaluate`` wrote, or ``NAME=FOLDER``. Folders with the same NAME are runs
+            (seeds) of one model. Without NAME, the folder's own name.
+        output: folder for comparison.json and tables; None writes nothing.
 
     Raises:
-        InputError: a missing summary.json, two folders with the same name, or different protocols, cases or organs.
+        InputError: a missing or damaged file, two folders with the same name, or different protocols, cases or organs.
     """
     if not folders:
         raise InputError("compare: no folders were given")
-    paths = [user_path(folder).resolve() for folder in folders]
-    summaries: dict[str, dict[str, Any]] = {path.name: _read(path / "summary.json") for path in paths}
-    if len(summaries) != len(paths):
-        raise InputError("compare: two folders have the same name, but rows are identified by name; rename one")
-    first = next(iter(summaries.values()))
-    for name, summary in summaries.items():
-        for key, value, reference in (
-            ("protocol", summary["protocol"], first["protocol"]),
-            ("list of cases", summary.get("cases"), first.get("cases")),
-            ("organs", list(summary["organs"]), list(first["organs"])),
-        ):
-            if value != reference:
-                raise InputError(f"{name}: the {key} differs ({value} vs. {reference}); evaluate both the same way")
-    return summaries
+    named: dict[str, list[Path]] = {}
+    for folder in folders:
+        name, separator, path = str(folder).partition("=")
+        place = user_path(path if separator else folder).resolve()
+        if any(place in places for places in named.values()):
+            raise InputError(f"compare: {folder} was given twice")
+        if not separator and place.name in named:
+            raise InputError(f"compare: two folders have the name {place.name}; pass NAME={folder} for one of them")
+        named.setdefault(name if separator else place.name, []).append(place)
+    models = {name: [_read(path) for path in paths] for name, paths in named.items()}
+    first = next(iter(models.values()))[0].summary
+    for name, evaluated in models.items():
+        for one in evaluated:
+            _require_same(name, one.summary, first)
+    runs = {name: [one.run for one in evaluated] for name, evaluated in models.items()}
+    comparison = compare_runs(runs, first["cases"], list(first["organs"]), first["protocol"])
+    if output is not None:
+        folder = user_path(output)
+        require_writable(folder)
+        write_comparison(folder, comparison)
+    return comparison
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _require_same(name: str, summary: dict[str, Any], first: dict[str, Any]) -> None:
+    for key, value, reference in (
+        ("protocol", summary["protocol"], first["protocol"]),
+        ("list of cases", summary["cases"], first["cases"]),
+        ("organs", list(summary["organs"]), list(first["organs"])),
+        ("tolerance of the surface Dice", summary.get("tolerance_mm"), first.get("tolerance_mm")),
+    ):
+        if value != reference:
+            raise InputError(f"{name}: the {key} differs ({value} vs. {reference}); evaluate both the same way")
+
+
+def _read(folder: Path) -> _Evaluated:
+    path = folder / "summary.json"
     summary = read_json(path)
-    if not isinstance(summary, dict) or not {"protocol", "organs", "mean"} <= set(summary):
+    if not isinstance(summary, dict) or not {"protocol", "organs", "mean", "cases"} <= set(summary):
         raise InputError(f"{path}: expected the summary of an evaluation, found other content")
-    return summary
+    table = folder / "cases.csv"
+    try:
+        rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{table}: cannot be read ({error}); evaluate again") from error
+    cases = {name: index for index, name in enumerate(summary["cases"])}
+    organs = {name: index for index, name in enumerate(summary["organs"])}
+    scores: dict[str, NDArray[np.float64]] = {}
+    try:
+        for measure in (measure for measure in COMPARED if rows and measure in rows[0]):
+            values = np.full((len(organs), len(cases)), np.nan)
+            for row in rows:
+                if row[measure]:
+                    values[organs[row["organ"]], cases[row["case"]]] = float(row[measure])
+            scores[measure] = values
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(f"{table}: does not fit {path} ({type(error).__name__}: {error}); evaluate again") from error
+    if len(rows) != len(cases) * len(organs) or "dice" not in scores:
+        raise InputError(
+            f"{table}: expected {len(cases)} cases with {len(organs)} organs each, found {len(rows)} rows; evaluate "
+            "again"
+        )
+    return _Evaluated(summary, Run(scores))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -72,11 +72,7 @@ def evaluate(
     read_label = label_set_reader(label_labels, "--label-labels")
     names, not_compared = shared_organs(pairs, read_pred, read_label, organs)
     folder = user_path(output) if output else None
-    values = tolerance_mm.values() if isinstance(tolerance_mm, Mapping) else [tolerance_mm]
-    if not all(value >= 0 for value in values):
-        raise InputError(f"tolerance_mm must not be negative, got {tolerance_mm}")
-    if isinstance(tolerance_mm, Mapping) and (unknown := [name for name in tolerance_mm if name not in names]):
-        raise InputError(f"tolerance_mm: unknown organ {', '.join(unknown)}; the masks have {', '.join(names)}")
+    _check_tolerance(tolerance_mm, names)
     if folder is not None:
         require_writable(folder)
     update = progress.share("cases")
@@ -88,10 +84,7 @@ def evaluate(
         nonlocal finished
         finished += 1
         if folder is not None:
-            masks = {"prediction": result.pred, "label": result.label}
-            ids = dict(enumerate(names, start=1))
-            title = f"case {result.name}"
-            pictures[result.name] = overlay_png(result.image, masks, ids, result.spacing_mm, title, display_window)
+            pictures[result.name] = _picture(result, names, display_window)
         update(finished / len(pairs))
 
     evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm)
@@ -100,3 +93,16 @@ def evaluate(
         write_text(folder / "report.html", results_page(evaluation, pictures))
         write_results(folder, evaluation)
     return EvaluationResult(evaluation, not_compared, unused, folder)
+
+
+def _check_tolerance(tolerance_mm: float | Mapping[str, float], organs: Sequence[str]) -> None:
+    values = tolerance_mm if isinstance(tolerance_mm, Mapping) else {"all": tolerance_mm}
+    if not all(value >= 0 for value in values.values()):
+        raise InputError(f"tolerance_mm must not be negative, got {tolerance_mm}")
+    if isinstance(tolerance_mm, Mapping) and (unknown := [name for name in tolerance_mm if name not in organs]):
+        raise InputError(f"tolerance_mm: unknown organ {', '.join(unknown)}; the masks have {', '.join(organs)}")
+
+
+def _picture(result: CaseResult, organs: Sequence[str], display_window: tuple[float, float]) -> bytes:
+    masks, ids = {"prediction": result.pred, "label": result.label}, dict(enumerate(organs, start=1))
+    return overlay_png(result.image, masks, ids, result.spacing_mm, f"case {result.name}", display_window)

@@ -1,0 +1,202 @@
+"""A comparison of models as tables on a console and in files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
+from medups.evaluation.statistics import Difference, coverage
+from medups.io.files import write_csv, write_json, write_text
+from medups.metrics import hd95_unit
+from medups.report.tables import number
+
+Rows = list[list[str]]
+_INTERVAL = "95 % interval"
+_TITLES = {"dice": "Dice", "surface_dice": "surface Dice"}
+
+
+def print_comparison(comparison: Comparison, console: Console) -> None:
+    """Print means, differences against the first model, and what they say."""
+    title = f"protocol {comparison.protocol}, {len(comparison.cases)} cases"
+    _print(title, mean_rows(comparison), console)
+    if len(comparison.models) > 1:
+        _print(f"against {comparison.models[0]}", difference_rows(comparison), console)
+        _print(f"Dice by organ, against {comparison.models[0]}", organ_rows(comparison, "dice"), console)
+    for sentence in conclusions(comparison):
+        console.print(sentence, highlight=False, markup=False, soft_wrap=True)
+
+
+def write_comparison(folder: Path, comparison: Comparison) -> None:
+    """Write ``comparison.json``, and its tables as Markdown, LaTeX and CSV."""
+    tables = {"means": mean_rows(comparison)}
+    if len(comparison.models) > 1:
+        tables["differences"] = difference_rows(comparison)
+        tables |= {f"organs_{measure}": organ_rows(comparison, measure) for measure in comparison.measures}
+    for name, rows in tables.items():
+        write_csv(folder / f"{name}.csv", rows)
+        write_text(folder / f"{name}.tex", latex(rows))
+    text = "\n\n".join(markdown(rows) for rows in tables.values())
+    write_text(
+        folder / "comparison.md", text + "\n\n" + "\n".join(f"- {line}" for line in conclusions(comparison)) + "\n"
+    )
+    write_json(folder / "comparison.json", asdict(comparison))
+
+
+def mean_rows(comparison: Comparison) -> Rows:
+    """One row per model: its means over organs, their spread over runs, and how often it is first."""
+    measures = comparison.measures
+    several = any(spread.runs > 1 for spread in comparison.spreads["dice"].values())
+    header = ["", *(["runs"] if several else []), *(_title(comparison, measure) for measure in measures)]
+    if comparison.ranks:
+        header.append("first by Dice")
+    rows = [header]
+    for name in comparison.models:
+        cells = [name, *([str(comparison.spreads["dice"][name].runs)] if several else [])]
+        for measure in measures:
+            between = comparison.spreads[measure][name].between_runs
+            spread = "" if between is None else f" ± {number(between, _digits(measure))}"
+            cells.append(number(comparison.means[name][measure][OVERALL], _digits(measure)) + spread)
+        if comparison.ranks:
+            cells.append(f"{comparison.ranks['dice'][name][0]:.0%}" if "dice" in comparison.ranks else "")
+        rows.append(cells)
+    return rows
+
+
+def difference_rows(comparison: Comparison) -> Rows:
+    """One row per model and measure: the difference of the means over organs."""
+    rows = [["", "measure", "n", "difference", _INTERVAL, "p (Holm)", "effect"]]
+    for name in comparison.models[1:]:
+        for measure in comparison.measures:
+            if (found := comparison.differences[measure][name].get(OVERALL)) is not None:
+                effect = "–" if found.effect is None else f"{found.effect:+.2f}"
+                title = _title(comparison, measure)
+                rows.append([name, title, str(found.n), *_cells(found, _digits(measure)), effect])
+    return rows
+
+
+def organ_rows(comparison: Comparison, measure: str) -> Rows:
+    """One row per organ and model."""
+    reference = comparison.models[0]
+    rows = [["organ", "", reference, "difference", _INTERVAL, "p (Holm)"]]
+    for organ in comparison.organs:
+        for name in comparison.models[1:]:
+            if (found := comparison.differences[measure][name].get(organ)) is not None:
+                mean = number(comparison.means[reference][measure][organ], _digits(measure))
+                rows.append([organ.replace("_", " "), name, mean, *_cells(found, _digits(measure))])
+    return rows
+
+
+def conclusions(comparison: Comparison) -> list[str]:
+    """What the comparison shows and what it does not, in sentences."""
+    reference = comparison.models[0]
+    sentences = []
+    for name in comparison.models[1:]:
+        for measure in comparison.measures:
+            if (found := comparison.differences[measure][name].get(OVERALL)) is not None:
+                sentences.append(_verdict(comparison, name, reference, measure, found))
+    n = max((found.n for models in comparison.differences.values() for rows in models.values()
+             for organ, found in rows.items() if organ == OVERALL), default=0)  # fmt: skip
+    if n and (covered := coverage(n)):
+        sentences.append(
+            f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
+        )
+    if n and 2 ** (1 - n) >= 0.05:
+        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least 6.")
+    if len(comparison.models) > 1:
+        one_run = all(spread.runs == 1 for spread in comparison.spreads["dice"].values())
+        sentences.append(
+            "One training run of each: the intervals cover the choice of cases, not of the run. Repeat the training "
+            "with other seeds and pass NAME=FOLDER for each."
+            if one_run
+            else "Intervals resample training runs and cases; p is about the cases of these runs; ± is the standard "
+            "deviation between runs."
+        )
+    for measure, count in comparison.left_out.items():
+        if count:
+            title = _title(comparison, measure)
+            sentences.append(f"{title} leaves out {count} organs of cases that only some runs have a score for.")
+    return sentences
+
+
+def markdown(rows: Rows) -> str:
+    """A Markdown table."""
+    lines = [rows[0], ["---"] + ["--:"] * (len(rows[0]) - 1), *rows[1:]]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
+
+
+def latex(rows: Rows) -> str:
+    """A LaTeX tabular that needs the package booktabs."""
+    lines = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in rows]
+    columns = "l" + "r" * (len(rows[0]) - 1)
+    return "\n".join(
+        [
+            rf"\begin{{tabular}}{{{columns}}}",
+            r"\toprule",
+            lines[0],
+            r"\midrule",
+            *lines[1:],
+            r"\bottomrule",
+            r"\end{tabular}",
+            "",
+        ]
+    )
+
+
+def _verdict(comparison: Comparison, name: str, reference: str, measure: str, found: Difference) -> str:
+    digits = _digits(measure)
+    amount = f"{_title(comparison, measure)} {_signed(found.mean, digits)}"
+    if interval := _interval(found, digits):
+        amount += f" ({interval})"
+    if not found.is_shown:
+        needed = f"; about {found.needed} cases would show a difference of this size" if found.needed else ""
+        return f"{name} against {reference}: {amount}: no difference shown{needed}."
+    better = (found.mean > 0) == COMPARED[measure]
+    return f"{name} against {reference}: {amount}: {'better' if better else 'worse'}, p = {_p(found.p_adjusted)}."
+
+
+def _cells(found: Difference, digits: int) -> list[str]:
+    return [_signed(found.mean, digits), _interval(found, digits) or "–", _p(found.p_adjusted)]
+
+
+def _interval(found: Difference, digits: int) -> str:
+    if found.low is None or found.high is None:
+        return ""
+    return f"{_signed(found.low, digits)} to {_signed(found.high, digits)}"
+
+
+def _title(comparison: Comparison, measure: str) -> str:
+    return _TITLES.get(measure) or f"HD95, {hd95_unit(comparison.protocol)}"
+
+
+def _digits(measure: str) -> int:
+    return 2 if measure == "hd95" else 3
+
+
+def _signed(value: float, digits: int) -> str:
+    return f"{value:+.{digits}f}"
+
+
+def _p(p: float | None) -> str:
+    return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
+
+
+def _escaped(text: str) -> str:
+    for character in "&%_#":
+        text = text.replace(character, f"\\{character}")
+    return text.replace("±", r"$\pm$").replace("–", "--").replace("<", "$<$")
+
+
+def _print(title: str, rows: Sequence[Sequence[str]], console: Console) -> None:
+    table = Table(title=title, box=SIMPLE)
+    for index, column in enumerate(rows[0]):
+        table.add_column(column, justify="right" if index else "left", no_wrap=column == _INTERVAL)
+    for row in rows[1:]:
+        table.add_row(*(Text(cell) for cell in row))
+    console.print(table)

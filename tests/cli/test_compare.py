@@ -1,0 +1,89 @@
+"""``medups compare``."""
+
+from __future__ import annotations
+
+import csv
+import json
+
+import numpy as np
+import pytest
+
+from medups.evaluation import Evaluation
+from medups.metrics import OrganScore
+from medups.report.tables import write_results
+from tests.cli.commands import medups
+
+CASES = [f"{number:04d}" for number in range(12)]
+
+
+def evaluated(folder, dice, missed=()):
+    """An evaluation of two organs; the spleen of the ``missed`` cases has Dice 0 and no distance."""
+    cases = {}
+    for name, value in zip(CASES, dice, strict=True):
+        liver = OrganScore("scored", value, 10 * (1 - value), 1.0, 1.0, surface_dice=value / 2)
+        cases[name] = {"liver": liver, "spleen": OrganScore("missed", 0.0, None, 0.0, 1.0, surface_dice=0.0)
+                       if name in missed else liver}  # fmt: skip
+    write_results(folder, Evaluation("physical", ["liver", "spleen"], cases))
+    return folder
+
+
+@pytest.fixture
+def dice():
+    return np.linspace(0.5, 0.9, 12)
+
+
+def test_a_difference_that_is_shown_and_one_that_is_not(tmp_path, dice, capsys, rng):
+    reference = evaluated(tmp_path / "reference", dice)
+    better = evaluated(tmp_path / "better", dice + 0.05)
+    noise = evaluated(tmp_path / "noise", dice + rng.normal(0.001, 0.02, 12))
+    assert medups("compare", reference, better, noise, "--output", tmp_path / "out") == 0
+    said = capsys.readouterr().out
+    assert "better against reference: Dice +0.050 (+0.050 to +0.050): better, p = 0.00" in said
+    assert "better against reference: HD95, mm -0.50 (-0.50 to -0.50): better" in said
+    assert "noise against reference: Dice" in said
+    assert "no difference shown; about" in said
+    assert "in about 88 %" in said
+    assert "One training run of each" in said
+    content = json.loads((tmp_path / "out" / "comparison.json").read_text())
+    assert content["differences"]["dice"]["better"]["mean"]["mean"] == pytest.approx(0.05)
+    rows = list(csv.reader((tmp_path / "out" / "differences.csv").open(encoding="utf-8")))
+    assert rows[1][:4] == ["better", "Dice", "12", "+0.050"]
+    assert (tmp_path / "out" / "means.tex").read_text().count(r"\\") == 4
+    assert "| better | Dice | 12 | +0.050 |" in (tmp_path / "out" / "comparison.md").read_text()
+
+
+def test_runs_of_one_model(tmp_path, dice, capsys):
+    folders = [f"linear={evaluated(tmp_path / 'a', dice)}", f"linear={evaluated(tmp_path / 'b', dice + 0.02)}"]
+    assert medups("compare", *folders, f"resfu={evaluated(tmp_path / 'c', dice)}") == 0
+    said = capsys.readouterr().out
+    assert "0.710 ± 0.014" in said
+    assert "resfu against linear: Dice -0.010" in said
+    assert "Intervals resample training runs and cases" in said
+
+
+def test_a_missed_organ_counts_for_dice_and_not_for_distances(tmp_path, dice, capsys):
+    reference = evaluated(tmp_path / "reference", dice)
+    assert medups("compare", reference, evaluated(tmp_path / "other", dice, missed=CASES[:2])) == 0
+    said = capsys.readouterr().out
+    assert f"other against reference: Dice {-sum(dice[:2]) / 24:+.3f}" in said
+    assert "HD95, mm leaves out 2 organs" in said
+
+
+def test_bad_folders(tmp_path, dice, capsys):
+    good, other = evaluated(tmp_path / "x" / "run", dice), evaluated(tmp_path / "y" / "run", dice)
+    assert medups("compare", good, good) == 2
+    assert "was given twice" in capsys.readouterr().err
+    assert medups("compare", good, other) == 2
+    assert "pass NAME=" in capsys.readouterr().err
+    (other / "cases.csv").unlink()
+    assert medups("compare", good, f"other={other}") == 2
+    assert "cases.csv: cannot be read" in capsys.readouterr().err
+    (other / "cases.csv").write_text("case,organ,dice\n0000,liver,much\n")
+    assert medups("compare", good, f"other={other}") == 2
+    assert "does not fit" in capsys.readouterr().err
+    (other / "cases.csv").write_text("case,organ,dice\n0000,liver,0.5\n")
+    assert medups("compare", good, f"other={other}") == 2
+    assert "expected 12 cases with 2 organs each, found 1 rows" in capsys.readouterr().err
+    (other / "summary.json").write_text("[]")
+    assert medups("compare", good, f"other={other}") == 2
+    assert "expected the summary of an evaluation" in capsys.readouterr().err
