@@ -14,7 +14,7 @@ from medups.io.files import require_writable, user_path, write_text
 from medups.metrics.case import TOLERANCE_MM, Protocol
 from medups.progress import Progress, SilentProgress
 from medups.report.overlay import overlay_png, write_overlays
-from medups.report.page import results_page
+from medups.report.page import ViewedCase, results_page, viewed
 from medups.report.tables import write_results
 
 
@@ -78,6 +78,7 @@ def evaluate(
     update = progress.share("cases")
     # all masks are scored before anything is written, so that invalid input leaves nothing behind
     pictures: dict[str, bytes] = {}
+    volumes: list[ViewedCase] = []
     finished = 0
 
     def on_case(result: CaseResult) -> None:
@@ -85,12 +86,13 @@ def evaluate(
         finished += 1
         if folder is not None:
             pictures[result.name] = _picture(result, names, display_window)
+            volumes.append(_viewed(result, display_window, len(pairs)))
         update(finished / len(pairs))
 
     evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm)
     if folder is not None:
         write_overlays(folder, pictures)
-        write_text(folder / "report.html", results_page(evaluation, pictures))
+        write_text(folder / "report.html", results_page(evaluation, pictures, volumes))
         write_results(folder, evaluation)
     return EvaluationResult(evaluation, not_compared, unused, folder)
 
@@ -106,3 +108,8 @@ def _check_tolerance(tolerance_mm: float | Mapping[str, float], organs: Sequence
 def _picture(result: CaseResult, organs: Sequence[str], display_window: tuple[float, float]) -> bytes:
     masks, ids = {"prediction": result.pred, "label": result.label}, dict(enumerate(organs, start=1))
     return overlay_png(result.image, masks, ids, result.spacing_mm, f"case {result.name}", display_window)
+
+
+def _viewed(result: CaseResult, display_window: tuple[float, float], cases: int) -> ViewedCase:
+    masks = result.pred, result.label
+    return viewed(result.name, *masks, result.image, result.spacing_mm, display_window, cases)

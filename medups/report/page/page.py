@@ -1,0 +1,130 @@
+"""The page of an evaluation."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from html import escape
+from importlib.resources import files
+from string import Template
+from urllib.parse import quote
+
+from matplotlib.colors import to_hex
+
+from medups.evaluation import Evaluation
+from medups.metrics import OrganScore, hd95_unit
+from medups.report.overlay import organ_colors
+from medups.report.page.charts import distribution_svg
+from medups.report.page.volumes import ViewedCase
+from medups.report.tables import definitions, number, summary_rows
+
+_LEGEND = "Cases are sorted by their mean Dice, worst first. Choose a case to see it in the viewer."
+
+
+def results_page(evaluation: Evaluation, pictures: Iterable[str], volumes: Sequence[ViewedCase] = ()) -> str:
+    """Return HTML without external resources; only readers without scripts see the pictures beside it.
+
+    Args:
+        pictures: names of the cases that have a picture, in ``overlays/CASE.png`` beside the page.
+        volumes: the cases for the viewer; empty for a page without it.
+    """
+    summary = evaluation.summary()
+    header, *rows = summary_rows(summary)
+    count = summary["n_cases"]
+    title = f"{count} case{'s' if count != 1 else ''}, protocol {summary['protocol']}"
+    organs = dict(enumerate(evaluation.organs, start=1))
+    colors = organ_colors(organs)
+    data = {
+        "organs": [
+            {"id": number, "name": organ.replace("_", " "), "color": to_hex(colors[number])}
+            for number, organ in organs.items()
+        ],
+        "cases": [asdict(case) for case in volumes],
+    }
+    return Template(_asset("report.html")).substitute(
+        title=escape(title),
+        style=_asset("report.css"),
+        means=_table(header, [[_cell(_readable(text)) for text in row] for row in rows], "Means over cases", footer=1),
+        definitions=escape(definitions(summary)),
+        charts="".join(_charts(evaluation)),
+        legend=_LEGEND if volumes else "Cases are sorted by their mean Dice, worst first.",
+        cases=_table(
+            ["case", *map(_readable, evaluation.organs), "mean"], _case_rows(evaluation), "Dice of every case"
+        ),
+        viewer=_asset("viewer.html") if volumes else "",
+        figures="".join(_figures(pictures)),
+        data=json.dumps(data).replace("<", "\\u003c"),
+        script=_asset("report.js"),
+    )
+
+
+def _asset(name: str) -> str:
+    return files("medups.report.page").joinpath(name).read_text(encoding="utf-8")
+
+
+def _charts(evaluation: Evaluation) -> Iterable[str]:
+    shown = {"dice": ("Dice", 1.0), "hd95": (f"HD95, {hd95_unit(evaluation.protocol)}", None)}
+    for measure, (title, top) in shown.items():
+        values = {
+            organ.replace("_", " "): [
+                (case, value)
+                for case, scores in evaluation.cases.items()
+                if (value := getattr(scores[organ], measure)) is not None
+            ]
+            for organ in evaluation.organs
+        }
+        yield distribution_svg(values, title, top)
+
+
+def _case_rows(evaluation: Evaluation) -> list[list[str]]:
+    """One row per case, the worst first; cases without any score last."""
+    means = {case: _mean_dice(scores.values()) for case, scores in evaluation.cases.items()}
+    order = sorted(evaluation.cases, key=lambda case: (means[case] is None, means[case] or 0))
+    return [
+        [
+            f'<th scope="row" data-case="{escape(case)}">{escape(case)}</th>',
+            *(_shaded(score.dice, score.status) for score in evaluation.cases[case].values()),
+            _shaded(means[case], "scored"),
+        ]
+        for case in order
+    ]
+
+
+def _mean_dice(scores: Iterable[OrganScore]) -> float | None:
+    known = [score.dice for score in scores if score.dice is not None]
+    return sum(known) / len(known) if known else None
+
+
+def _figures(pictures: Iterable[str]) -> Iterable[str]:
+    for case in pictures:
+        name = escape(case)
+        yield (
+            f'<h3>Case {name}</h3>\n<img src="overlays/{escape(quote(case))}.png" '
+            f'alt="prediction and label of case {name}" loading="lazy">\n'
+        )
+
+
+def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, footer: int = 0) -> str:
+    """A table that a click on a title sorts, all but the last ``footer`` rows."""
+    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
+    lines = [f"<tr>{''.join(row)}</tr>\n" for row in rows]
+    body, foot = lines[: len(lines) - footer], lines[len(lines) - footer :]
+    return (
+        f'<div class="scroll"><table class="sortable">\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n'
+        f"<tbody>\n{''.join(body)}</tbody>\n<tfoot>\n{''.join(foot)}</tfoot>\n</table></div>\n"
+    )
+
+
+def _cell(content: str, shade: str = "") -> str:
+    style = f' class="shade" style="--dice: {shade}"' if shade else ""
+    return f"<td{style}>{content}</td>"
+
+
+def _shaded(dice: float | None, status: str) -> str:
+    """A cell from red (0) to green (1), with the status instead of the number if the organ was not scored."""
+    return _cell(number(dice, 3) if status == "scored" else status, "" if dice is None else f"{dice:.3f}")
+
+
+def _readable(organ: str) -> str:
+    return escape(organ.replace("_", " "))

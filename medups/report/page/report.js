@@ -1,0 +1,243 @@
+"use strict";
+
+const data = JSON.parse(document.getElementById("data").textContent);
+const element = (id) => document.getElementById(id);
+
+// Tables: a click on a column's title sorts by it.
+for (const table of document.querySelectorAll("table.sortable")) {
+  table.querySelectorAll("thead th").forEach((header, column) => {
+    const button = document.createElement("button");
+    button.append(...header.childNodes);
+    header.append(button);
+    button.addEventListener("click", () => sortBy(table, header, column));
+  });
+}
+
+function sortBy(table, header, column) {
+  const ascending = header.getAttribute("aria-sort") !== "ascending";
+  table.querySelectorAll("thead th").forEach((other) => other.removeAttribute("aria-sort"));
+  header.setAttribute("aria-sort", ascending ? "ascending" : "descending");
+  const value = (row) => {
+    const text = row.cells[column].textContent;
+    return text !== "" && Number.isFinite(Number(text)) && column > 0 ? Number(text) : text;
+  };
+  const order = (a, b) => {
+    const [x, y] = [value(a), value(b)];
+    if (typeof x === "number" && typeof y === "number") return x - y;
+    if (typeof x === "number") return -1; // words such as "missed" go last
+    if (typeof y === "number") return 1;
+    return x.localeCompare(y, undefined, { numeric: true });
+  };
+  const rows = [...table.tBodies[0].rows].sort(order);
+  table.tBodies[0].append(...(ascending ? rows : rows.reverse()));
+}
+
+// The viewer: each case is three volumes [slices, rows, columns], decoded from pictures of all slices.
+const volumes = new Map();
+const view = { index: 0, cursor: [0, 0, 0], hidden: new Set() };
+
+async function pixels(url, info) {
+  const picture = new Image();
+  picture.src = url;
+  await picture.decode();
+  const canvas = document.createElement("canvas");
+  canvas.width = picture.width;
+  canvas.height = picture.height;
+  const context = canvas.getContext("2d", { willReadFrequently: true });
+  context.drawImage(picture, 0, 0);
+  const rgba = context.getImageData(0, 0, canvas.width, canvas.height).data;
+  const [slices, height, width] = info.shape;
+  const volume = new Uint8Array(slices * height * width);
+  for (let s = 0; s < slices; s++) {
+    const top = Math.floor(s / info.columns) * height, left = (s % info.columns) * width;
+    for (let y = 0; y < height; y++) {
+      for (let x = 0; x < width; x++) {
+        volume[(s * height + y) * width + x] = rgba[4 * ((top + y) * canvas.width + left + x)];
+      }
+    }
+  }
+  return volume;
+}
+
+async function load(index) {
+  if (!volumes.has(index)) {
+    const info = data.cases[index];
+    const urls = [info.image, info.pred, info.label];
+    volumes.set(index, Promise.all(urls.map((url) => (url ? pixels(url, info) : null))));
+  }
+  return volumes.get(index);
+}
+
+// The axes that run down and across each plane, and the axis through it. Heads are up, so slices run upward.
+const PLANES = [
+  { down: 1, across: 2, through: 0, flip: false },
+  { down: 0, across: 2, through: 1, flip: true },
+  { down: 0, across: 1, through: 2, flip: true },
+];
+
+async function draw() {
+  const index = view.index;
+  const [image, pred, label] = await load(index);
+  if (index !== view.index) return;
+  PLANES.forEach((plane, number) => drawPlane(plane, number, data.cases[index], image, pred, label));
+}
+
+function drawPlane(plane, number, info, image, pred, label) {
+  const stride = [info.shape[1] * info.shape[2], info.shape[2], 1];
+  const [height, width] = [info.shape[plane.down], info.shape[plane.across]];
+  const start = view.cursor[plane.through] * stride[plane.through];
+  const at = (y, x) => start + (plane.flip ? height - 1 - y : y) * stride[plane.down] + x * stride[plane.across];
+  const scale = Math.max(1, Math.ceil(420 / width));
+  const ratio = info.spacing_mm[plane.down] / info.spacing_mm[plane.across];
+  const canvas = element(`plane-${number}`);
+  canvas.width = width * scale;
+  canvas.height = Math.max(1, Math.round(height * scale * ratio));
+  const context = canvas.getContext("2d");
+  const gray = new ImageData(width, height);
+  const errors = element("show-errors").checked;
+  const seen = (id) => id && !view.hidden.has(id);
+  for (let y = 0; y < height; y++) {
+    for (let x = 0; x < width; x++) {
+      const voxel = at(y, x), pixel = 4 * (y * width + x);
+      const value = image ? image[voxel] : 40;
+      let color = [value, value, value];
+      if (errors && pred[voxel] !== label[voxel] && (seen(pred[voxel]) || seen(label[voxel]))) {
+        color = seen(pred[voxel]) ? [255, value / 2, value / 2] : [value / 2, value / 2, 255];
+      }
+      gray.data.set([...color, 255], pixel);
+    }
+  }
+  const small = document.createElement("canvas");
+  small.width = width;
+  small.height = height;
+  small.getContext("2d").putImageData(gray, 0, 0);
+  context.imageSmoothingEnabled = true;
+  context.drawImage(small, 0, 0, canvas.width, canvas.height);
+  const steps = [canvas.height / height, canvas.width / width];
+  if (element("show-label").checked) contours(context, label, at, height, width, steps, []);
+  if (element("show-pred").checked) contours(context, pred, at, height, width, steps, [4, 3]);
+  crosshair(context, plane, info, steps, height);
+  element(`slider-${number}`).value = view.cursor[plane.through];
+}
+
+function contours(context, ids, at, height, width, [tall, wide], dash) {
+  context.lineWidth = 1.6;
+  context.setLineDash(dash);
+  for (const organ of data.organs) {
+    if (view.hidden.has(organ.id)) continue;
+    const inside = (y, x) => y >= 0 && x >= 0 && y < height && x < width && ids[at(y, x)] === organ.id;
+    context.strokeStyle = organ.color;
+    context.beginPath();
+    for (let y = 0; y <= height; y++) {
+      for (let x = 0; x <= width; x++) {
+        const here = inside(y, x);
+        if (here !== inside(y - 1, x)) line(context, x * wide, y * tall, (x + 1) * wide, y * tall);
+        if (here !== inside(y, x - 1)) line(context, x * wide, y * tall, x * wide, (y + 1) * tall);
+      }
+    }
+    context.stroke();
+  }
+  context.setLineDash([]);
+}
+
+function line(context, x0, y0, x1, y1) {
+  context.moveTo(x0, y0);
+  context.lineTo(x1, y1);
+}
+
+function crosshair(context, plane, info, [tall, wide], height) {
+  const row = view.cursor[plane.down];
+  const y = ((plane.flip ? height - 1 - row : row) + 0.5) * tall;
+  const x = (view.cursor[plane.across] + 0.5) * wide;
+  context.strokeStyle = "rgba(255, 255, 0, 0.35)";
+  context.lineWidth = 1;
+  context.beginPath();
+  line(context, 0, y, context.canvas.width, y);
+  line(context, x, 0, x, context.canvas.height);
+  context.stroke();
+}
+
+function move(axis, position) {
+  const last = data.cases[view.index].shape[axis] - 1;
+  view.cursor[axis] = Math.min(last, Math.max(0, Math.round(position)));
+}
+
+// The cursor starts at the middle of everything that is labeled or predicted.
+async function choose(index) {
+  view.index = index;
+  element("case").value = index;
+  const info = data.cases[index];
+  const [, pred, label] = await load(index);
+  const sums = [0, 0, 0];
+  let count = 0;
+  for (let voxel = 0; voxel < label.length; voxel++) {
+    if (!label[voxel] && !pred[voxel]) continue;
+    count++;
+    sums[0] += Math.floor(voxel / (info.shape[1] * info.shape[2]));
+    sums[1] += Math.floor(voxel / info.shape[2]) % info.shape[1];
+    sums[2] += voxel % info.shape[2];
+  }
+  [0, 1, 2].forEach((axis) => {
+    element(`slider-${axis}`).max = info.shape[PLANES[axis].through] - 1;
+    move(axis, count ? sums[axis] / count : info.shape[axis] / 2);
+  });
+  for (const row of document.querySelectorAll("tbody tr")) {
+    row.classList.toggle("chosen", row.querySelector(`[data-case="${CSS.escape(info.name)}"]`) !== null);
+  }
+  await draw();
+}
+
+function start() {
+  data.cases.forEach((info, index) => element("case").append(new Option(info.name, index)));
+  element("case").addEventListener("change", () => choose(Number(element("case").value)));
+  for (const id of ["show-label", "show-pred", "show-errors"]) element(id).addEventListener("change", draw);
+  for (const organ of data.organs) {
+    const label = document.createElement("label"), box = document.createElement("input");
+    box.type = "checkbox";
+    box.checked = true;
+    box.addEventListener("change", () => {
+      box.checked ? view.hidden.delete(organ.id) : view.hidden.add(organ.id);
+      draw();
+    });
+    const name = document.createElement("span");
+    name.textContent = ` ${organ.name}`;
+    name.style.borderBottom = `3px solid ${organ.color}`;
+    label.append(box, name);
+    element("organs").append(label);
+  }
+  PLANES.forEach((plane, number) => {
+    element(`slider-${number}`).addEventListener("input", (event) => {
+      move(plane.through, Number(event.target.value));
+      draw();
+    });
+    const canvas = element(`plane-${number}`);
+    canvas.addEventListener("click", (event) => {
+      const { shape } = data.cases[view.index];
+      const row = Math.floor((event.offsetY / canvas.clientHeight) * shape[plane.down]);
+      move(plane.down, plane.flip ? shape[plane.down] - 1 - row : row);
+      move(plane.across, Math.floor((event.offsetX / canvas.clientWidth) * shape[plane.across]));
+      draw();
+    });
+    const step = (event, amount) => {
+      event.preventDefault();
+      move(plane.through, view.cursor[plane.through] + amount);
+      draw();
+    };
+    canvas.addEventListener("wheel", (event) => step(event, Math.sign(event.deltaY)), { passive: false });
+    canvas.addEventListener("keydown", (event) => {
+      const amount = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 }[event.key];
+      if (amount) step(event, amount);
+    });
+  });
+  document.addEventListener("click", (event) => {
+    const name = event.target.closest("[data-case]")?.dataset.case;
+    const index = data.cases.findIndex((info) => info.name === name);
+    if (index < 0) return;
+    choose(index);
+    element("viewer").scrollIntoView({ behavior: "smooth" });
+  });
+  const first = document.querySelector("tbody th[data-case]")?.dataset.case;
+  choose(Math.max(0, data.cases.findIndex((info) => info.name === first)));
+}
+
+if (data.cases.length) start();
