@@ -14,8 +14,8 @@ from PIL import Image
 
 from medups.data.volumes.resize import resize_image, resize_labels
 
-_ALL_VOXELS = 24_000_000  # of all cases, so that a page stays below 10 MB
-_MOST_VOXELS, _FEWEST_VOXELS = 2_500_000, 300_000
+_ALL_VOXELS = 36_000_000  # of all cases, so that a page stays below 10 MB
+_MOST_VOXELS, _FEWEST_VOXELS = 3_500_000, 300_000
 _QUALITY = 55
 
 
