@@ -9,6 +9,7 @@ prediction has each of them shifted and scaled.
 from __future__ import annotations
 
 import time
+from importlib import import_module
 from statistics import median
 from typing import Any
 
@@ -43,8 +44,7 @@ def masks() -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
 
 def medpy(pred: NDArray[np.uint8], label: NDArray[np.uint8]) -> list[tuple[float, float]]:
     """Its Dice and HD95 of every organ."""
-    from medpy.metric import binary
-
+    binary = import_module("medpy.metric.binary")
     pairs = [(pred == number, label == number) for number in range(1, len(_ORGANS) + 1)]
     return [(binary.dc(*pair), binary.hd95(*pair, _SPACING)) for pair in pairs]
 
