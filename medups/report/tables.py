@@ -56,12 +56,12 @@ def definitions(summary: Mapping[str, Any]) -> str:
     mean = summary["mean"]
     if "hd95_directed" not in mean:
         return ""
-    tolerance = summary.get("tolerance_mm")
-    if isinstance(tolerance, Mapping):
-        tolerance = ", ".join(f"{organ} {mm:g}" for organ, mm in tolerance.items())
+    tolerance = summary["tolerance_mm"]
+    by_organ = tolerance if isinstance(tolerance, Mapping) else {"": tolerance}
+    within = ", ".join(f"{organ} {mm:g}".strip() for organ, mm in by_organ.items())
     pooled, directed, largest = (number(mean[measure], 2) for measure in ("hd95", "hd95_directed", "hd"))
     return (
-        f"Surface Dice within {tolerance} mm. Mean HD95 with both directions pooled, as in medpy: {pooled} mm; with "
+        f"Surface Dice within {within} mm. Mean HD95 with both directions pooled, as in medpy: {pooled} mm; with "
         f"the larger of both directions, as in MONAI: {directed} mm; the largest distance, HD: {largest} mm."
     )
 
