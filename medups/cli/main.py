@@ -10,10 +10,24 @@ from collections.abc import Sequence
 from typing import Any
 
 from medups import __version__
-from medups.cli import baseline, check, compare, ensemble, evaluate, export, info, phantom, predict, prepare, qc, train
+from medups.cli import (
+    baseline,
+    check,
+    compare,
+    ensemble,
+    evaluate,
+    export,
+    info,
+    phantom,
+    predict,
+    prepare,
+    qc,
+    report,
+    train,
+)
 from medups.errors import InputError
 
-_COMMANDS = (phantom, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, export)
+_COMMANDS = (phantom, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, report, export)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -20,8 +20,8 @@ from medups.evaluation import label_set_reader
 from medups.io.files import require_writable, user_path, write_bytes, write_csv, write_text
 from medups.metrics.plausibility import WEIGHTS, Finding, UsualVolume, find_implausible, touched_ends
 from medups.progress import Progress, SilentProgress
+from medups.report.page.quality import quality_page
 from medups.report.preview import preview_png
-from medups.report.quality import quality_page
 
 _LEAST_REFERENCES = 5
 _SHOWN = 8

@@ -1,6 +1,6 @@
-"""An evaluation as one HTML page that needs no network: tables, distributions, and a slice viewer."""
+"""HTML pages that need no network: an evaluation with a slice viewer, masks without labels, and training runs."""
 
-from medups.report.page.page import results_page
+from medups.report.page.results import results_page
 from medups.report.page.volumes import ViewedCase, viewed
 
 __all__ = ["ViewedCase", "results_page", "viewed"]

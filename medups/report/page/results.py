@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
 from html import escape
-from importlib.resources import files
-from string import Template
 from urllib.parse import quote
 
 from matplotlib.colors import to_hex
@@ -16,10 +13,12 @@ from medups.evaluation import Evaluation
 from medups.metrics import OrganScore, hd95_unit
 from medups.report.overlay import organ_colors
 from medups.report.page.charts import distribution_svg
+from medups.report.page.document import asset, document, table
 from medups.report.page.volumes import ViewedCase
 from medups.report.tables import definitions, number, summary_rows
 
-_LEGEND = "Cases are sorted by their mean Dice, worst first. Choose a case to see it in the viewer."
+_SORTED = "Cases are sorted by their mean Dice, worst first."
+_VIEWED = " Choose a case to see it in the viewer."
 
 
 def results_page(evaluation: Evaluation, pictures: Iterable[str], volumes: Sequence[ViewedCase] = ()) -> str:
@@ -42,25 +41,18 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str], volumes: Seque
         ],
         "cases": [asdict(case) for case in volumes],
     }
-    return Template(_asset("report.html")).substitute(
-        title=escape(title),
-        style=_asset("report.css"),
-        means=_table(header, [[_cell(_readable(text)) for text in row] for row in rows], "Means over cases", footer=1),
-        definitions=escape(definitions(summary)),
-        charts="".join(_charts(evaluation)),
-        legend=_LEGEND if volumes else "Cases are sorted by their mean Dice, worst first.",
-        cases=_table(
-            ["case", *map(_readable, evaluation.organs), "mean"], _case_rows(evaluation), "Dice of every case"
-        ),
-        viewer=_asset("viewer.html") if volumes else "",
-        figures="".join(_figures(pictures)),
-        data=json.dumps(data).replace("<", "\\u003c"),
-        script=_asset("report.js"),
-    )
-
-
-def _asset(name: str) -> str:
-    return files("medups.report.page").joinpath(name).read_text(encoding="utf-8")
+    means = [[_cell(_readable(text)) for text in row] for row in rows]
+    columns = ["case", *map(_readable, evaluation.organs), "mean"]
+    parts = [
+        table(header, means, "Means over cases", footer=1),
+        f"<p>{escape(definitions(summary))}</p>\n",
+        f'<h2>Distribution over cases</h2>\n<div class="charts">{"".join(_charts(evaluation))}</div>\n',
+        f"<h2>Cases</h2>\n<p>{_SORTED}{_VIEWED if volumes else ''}</p>\n",
+        table(columns, _case_rows(evaluation), "Dice of every case"),
+        asset("viewer.html") if volumes else "",
+        f"<noscript><h2>Pictures</h2>\n{''.join(_figures(pictures))}</noscript>\n",
+    ]
+    return document(title, "".join(parts), data)
 
 
 def _charts(evaluation: Evaluation) -> Iterable[str]:
@@ -103,17 +95,6 @@ def _figures(pictures: Iterable[str]) -> Iterable[str]:
             f'<h3>Case {name}</h3>\n<img src="overlays/{escape(quote(case))}.png" '
             f'alt="prediction and label of case {name}" loading="lazy">\n'
         )
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]], caption: str, footer: int = 0) -> str:
-    """A table that a click on a title sorts, all but the last ``footer`` rows."""
-    head = "".join(f'<th scope="col">{cell}</th>' for cell in header)
-    lines = [f"<tr>{''.join(row)}</tr>\n" for row in rows]
-    body, foot = lines[: len(lines) - footer], lines[len(lines) - footer :]
-    return (
-        f'<div class="scroll"><table class="sortable">\n<caption>{caption}</caption>\n<thead><tr>{head}</tr></thead>\n'
-        f"<tbody>\n{''.join(body)}</tbody>\n<tfoot>\n{''.join(foot)}</tfoot>\n</table></div>\n"
-    )
 
 
 def _cell(content: str, shade: str = "") -> str:

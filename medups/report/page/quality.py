@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from html import escape
-from importlib.resources import files
 from typing import Protocol
 from urllib.parse import quote
 
 from medups.metrics.plausibility import Finding
+from medups.report.page.document import document
 
 
 class Checked(Protocol):
@@ -26,12 +26,7 @@ def quality_page(cases: Sequence[Checked]) -> str:
     """Return HTML; pictures are in ``pictures/CASE.png`` beside it."""
     flagged = sum(bool(case.findings or case.error) for case in cases)
     title = f"{flagged} of {len(cases)} masks to look at"
-    style = files("medups.report.page").joinpath("report.css").read_text(encoding="utf-8")
-    return (
-        '<!doctype html>\n<html lang="en">\n<head><meta charset="utf-8">'
-        f"<title>{title}</title>\n<style>{style}</style></head>\n<body>\n<h1>{title}</h1>\n"
-        f"{''.join(map(_section, cases))}</body>\n</html>\n"
-    )
+    return document(title, "".join(map(_section, cases)))
 
 
 def _section(case: Checked) -> str:
