@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,7 @@ class OrganScore:
         hd, assd: largest and average symmetric surface distance, in mm.
         surface_dice: the share of the surface within the tolerance, 0 to 1.
         volume_ml, label_volume_ml: None if the spacing is unknown.
+        overlap: the voxels of both masks.
     """
 
     status: Status
@@ -55,6 +56,7 @@ class OrganScore:
     assd: float | None = None
     hd: float | None = None
     hd95_directed: float | None = None
+    overlap: Overlap | None = None
 
     @property
     def volume_error(self) -> float | None:
@@ -122,14 +124,11 @@ def _score(
     pred_ml, label_ml = (None if milliliters is None else n * milliliters for n in (overlap.pred, overlap.label))
     if overlap.pred and overlap.label:
         distances = SurfaceDistances.of(pred, label, steps)
+        score = OrganScore("scored", overlap.dice, distances.hausdorff95(), pred_ml, label_ml, overlap=overlap)
         if protocol == "synapse":
-            return OrganScore("scored", overlap.dice, distances.hausdorff95(), pred_ml, label_ml)
-        return OrganScore(
-            "scored",
-            overlap.dice,
-            distances.hausdorff95(),
-            pred_ml,
-            label_ml,
+            return score
+        return replace(
+            score,
             iou=overlap.iou,
             precision=overlap.precision,
             recall=overlap.recall,
@@ -139,11 +138,12 @@ def _score(
             hd95_directed=distances.hausdorff95("max_of_directed"),
         )
     status: Status = "hallucinated" if overlap.pred else "missed" if overlap.label else "absent"
+    score = OrganScore(status, None, None, pred_ml, label_ml, overlap=overlap)
     if protocol == "synapse":
-        return OrganScore(status, float(overlap.pred > 0), 0.0, pred_ml, label_ml)
+        return replace(score, dice=float(overlap.pred > 0), hd95=0.0)
     if status == "missed":
-        return OrganScore(status, 0.0, None, pred_ml, label_ml, iou=0.0, recall=0.0, surface_dice=0.0)
-    return OrganScore(status, None, None, pred_ml, label_ml)
+        return replace(score, dice=0.0, iou=0.0, recall=0.0, surface_dice=0.0)
+    return score
 
 
 def _union(boxes: list[tuple[slice, ...] | None]) -> tuple[slice, ...]:

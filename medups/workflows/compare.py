@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from medups.errors import InputError
 from medups.evaluation.comparison import COMPARED, Comparison, Run, compare_runs
+from medups.evaluation.nnunet import PROTOCOL, dice_by_case, is_nnunet
 from medups.io.files import read_json, require_writable, user_path
 from medups.report.comparison import write_comparison
 
@@ -30,8 +31,8 @@ def compare(folders: Sequence[str | Path], output: str | Path | None = None) -> 
     """Compare evaluation folders with the first one.
 
     Args:
-        folders: each a folder that ``medups evaluate`` wrote, or ``NAME=FOLDER``. Folders with the same NAME are runs
-            (seeds) of one model. Without NAME, the folder's own name.
+        folders: each a folder that ``medups evaluate`` or nnU-Net's evaluation wrote, or ``NAME=FOLDER``. Folders with
+            the same NAME are runs (seeds) of one model. Without NAME, the folder's own name.
         output: folder for comparison.json and tables; None writes nothing.
 
     Raises:
@@ -76,6 +77,8 @@ def _require_same(name: str, summary: dict[str, Any], first: dict[str, Any]) -> 
 def _read(folder: Path) -> _Evaluated:
     path = folder / "summary.json"
     summary = read_json(path)
+    if is_nnunet(summary):
+        return _of_nnunet(dice_by_case(summary, path))
     if not isinstance(summary, dict) or not {"protocol", "organs", "mean", "cases"} <= set(summary):
         raise InputError(f"{path}: expected the summary of an evaluation, found other content")
     table = folder / "cases.csv"
@@ -101,3 +104,9 @@ def _read(folder: Path) -> _Evaluated:
             "again"
         )
     return _Evaluated(summary, Run(scores))
+
+
+def _of_nnunet(dice: dict[str, dict[str, float]]) -> _Evaluated:
+    cases = sorted({case for by_case in dice.values() for case in by_case})
+    values = np.array([[by_case.get(case, np.nan) for case in cases] for by_case in dice.values()])
+    return _Evaluated({"protocol": PROTOCOL, "cases": cases, "organs": dict.fromkeys(dice)}, Run({"dice": values}))

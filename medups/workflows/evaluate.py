@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from medups.data.volumes.volume import CT_WINDOW
 from medups.errors import InputError
-from medups.evaluation import CaseResult, Evaluation, find_pairs, label_set_reader, shared_organs
+from medups.evaluation import CaseResult, Evaluation, Pair, find_pairs, label_set_reader, shared_organs
 from medups.evaluation import evaluate as score_pairs
+from medups.evaluation.nnunet import nnunet_summary
 from medups.io.files import require_writable, user_path, write_text
 from medups.metrics.case import TOLERANCE_MM, Protocol
 from medups.progress import Progress, SilentProgress
@@ -76,25 +77,47 @@ def evaluate(
     if folder is not None:
         require_writable(folder)
     update = progress.share("cases")
-    # all masks are scored before anything is written, so that invalid input leaves nothing behind
-    pictures: dict[str, bytes] = {}
-    volumes: list[ViewedCase] = []
+    files = _Files(dict(enumerate(names, start=1)), display_window, {pair.name: pair for pair in pairs})
     finished = 0
 
     def on_case(result: CaseResult) -> None:
         nonlocal finished
         finished += 1
         if folder is not None:
-            pictures[result.name] = _picture(result, names, display_window)
-            volumes.append(_viewed(result, display_window, len(pairs)))
+            files.add(result)
         update(finished / len(pairs))
 
     evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm)
     if folder is not None:
-        write_overlays(folder, pictures)
-        write_text(folder / "report.html", results_page(evaluation, pictures, volumes))
-        write_results(folder, evaluation)
+        files.write(folder, evaluation)
     return EvaluationResult(evaluation, not_compared, unused, folder)
+
+
+@dataclass
+class _Files:
+    """What is written about an evaluation after all masks were scored, so that invalid input leaves nothing behind."""
+
+    organs: dict[int, str]
+    display_window: tuple[float, float]
+    pairs: dict[str, Pair]
+    pictures: dict[str, bytes] = field(default_factory=dict)
+    volumes: list[ViewedCase] = field(default_factory=list)
+    voxels: dict[str, int] = field(default_factory=dict)
+
+    def add(self, result: CaseResult) -> None:
+        masks = {"prediction": result.pred, "label": result.label}
+        self.pictures[result.name] = overlay_png(
+            result.image, masks, self.organs, result.spacing_mm, f"case {result.name}", self.display_window
+        )
+        scan, window = (result.image, result.spacing_mm), self.display_window
+        self.volumes.append(viewed(result.name, result.pred, result.label, *scan, window, len(self.pairs)))
+        self.voxels[result.name] = result.label.size
+
+    def write(self, folder: Path, evaluation: Evaluation) -> None:
+        write_overlays(folder, self.pictures)
+        write_text(folder / "report.html", results_page(evaluation, self.pictures, self.volumes))
+        write_text(folder / "nnunet" / "summary.json", nnunet_summary(evaluation, self.pairs, self.voxels))
+        write_results(folder, evaluation)
 
 
 def _check_tolerance(tolerance_mm: float | Mapping[str, float], organs: Sequence[str]) -> None:
@@ -103,13 +126,3 @@ def _check_tolerance(tolerance_mm: float | Mapping[str, float], organs: Sequence
         raise InputError(f"tolerance_mm must not be negative, got {tolerance_mm}")
     if isinstance(tolerance_mm, Mapping) and (unknown := [name for name in tolerance_mm if name not in organs]):
         raise InputError(f"tolerance_mm: unknown organ {', '.join(unknown)}; the masks have {', '.join(organs)}")
-
-
-def _picture(result: CaseResult, organs: Sequence[str], display_window: tuple[float, float]) -> bytes:
-    masks, ids = {"prediction": result.pred, "label": result.label}, dict(enumerate(organs, start=1))
-    return overlay_png(result.image, masks, ids, result.spacing_mm, f"case {result.name}", display_window)
-
-
-def _viewed(result: CaseResult, display_window: tuple[float, float], cases: int) -> ViewedCase:
-    masks = result.pred, result.label
-    return viewed(result.name, *masks, result.image, result.spacing_mm, display_window, cases)

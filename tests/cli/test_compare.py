@@ -87,3 +87,24 @@ def test_bad_folders(tmp_path, dice, capsys):
     (other / "summary.json").write_text("[]")
     assert medups("compare", good, f"other={other}") == 2
     assert "expected the summary of an evaluation" in capsys.readouterr().err
+
+
+def test_evaluations_by_nnunet(tmp_path, capsys):
+    """Case by case, an organ in neither mask left out."""
+    for name, shift in (("a", 0.0), ("b", 0.1)):
+        cases = [
+            {
+                "metrics": {"1": {"Dice": 0.5 + number / 20 + shift}, "2": {"Dice": float("nan")}},
+                "prediction_file": f"/somewhere/case_{number}.nii.gz",
+            }
+            for number in range(6)
+        ]
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "summary.json").write_text(json.dumps({"metric_per_case": cases, "mean": {}}))
+    assert medups("compare", tmp_path / "a", tmp_path / "b") == 0
+    said = capsys.readouterr().out
+    assert "protocol nnunet, 6 cases" in said
+    assert "b against a: Dice +0.100" in said
+    evaluated(tmp_path / "ours", np.linspace(0.5, 0.9, 12))
+    assert medups("compare", tmp_path / "a", tmp_path / "ours") == 2
+    assert "the protocol differs" in capsys.readouterr().err

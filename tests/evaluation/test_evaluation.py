@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 
 from medups.data.labels import LabelSet, label_set
 from medups.errors import InputError
 from medups.evaluation import evaluate, find_pairs
+from medups.evaluation.nnunet import dice_by_case, nnunet_summary
 from tests.scans import write_nifti
 
 EIGHT = label_set("synapse8").names
@@ -97,3 +100,28 @@ def test_one_mask_is_drawn_on_its_own_scan(pairs, tmp_path):
     paths[0].rename(tmp_path / "img0009.nii.gz")
     with pytest.raises(InputError, match=r"pred: no image for .*img0009.nii.gz; the folder has 0001, 0003"):
         find_pairs(tmp_path / "img0009.nii.gz", paths[1], tmp_path / "pred")
+
+
+def test_the_summary_of_nnunet(pairs, tmp_path):
+    """The counts by hand; without any liver and spleen, NaN; read again, the Dice of every organ and case."""
+    evaluation = evaluate(pairs, lambda _: TWO, lambda _: TWO, ["liver", "spleen"], "physical", lambda _: None)
+    text = nnunet_summary(evaluation, {pair.name: pair for pair in pairs}, dict.fromkeys(evaluation.cases, 4 * 4 * 8))
+    content = json.loads(text)
+    liver = content["metric_per_case"][1]["metrics"]["1"]
+    assert liver == {
+        "Dice": pytest.approx(2 / 3), "IoU": 0.5, "TP": 32, "FP": 0, "FN": 32, "TN": 64, "n_pred": 32, "n_ref": 64,
+    }  # fmt: skip
+    assert content["metric_per_case"][1]["metrics"]["2"]["Dice"] == 0  # hallucinated
+    assert np.isnan(content["metric_per_case"][2]["metrics"]["2"]["Dice"])
+    assert content["mean"]["1"]["Dice"] == pytest.approx((1 + 2 / 3 + 1) / 3)
+    assert content["mean"]["2"]["Dice"] == 0
+    assert content["foreground_mean"]["Dice"] == pytest.approx((1 + 2 / 3 + 1) / 6)
+    table = dice_by_case(content, tmp_path / "summary.json")
+    assert table["liver"] == pytest.approx({"img0001": 1, "img0002": 2 / 3, "img0003": 1})
+    del content["organs"]
+    assert list(dice_by_case(content, tmp_path / "summary.json")) == ["1", "2"]
+    (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1, "spleen": 2}}')
+    assert list(dice_by_case(content, tmp_path / "summary.json")) == ["liver", "spleen"]
+    content["metric_per_case"][0]["metrics"]["1"] = {}
+    with pytest.raises(InputError, match="damaged summary of nnU-Net"):
+        dice_by_case(content, tmp_path / "summary.json")
