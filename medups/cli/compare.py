@@ -15,6 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="[NAME=]FOLDER",
         help="what medups evaluate wrote; folders with the same NAME are runs of one model; the first is the reference",
     )
+    parser.add_argument("--published", metavar="TABLE", help="show numbers from papers beside the means: synapse")
     parser.add_argument("--output", metavar="FOLDER", help="write comparison.json and Markdown, LaTeX and CSV tables")
 
 
@@ -23,4 +24,4 @@ def run(options: argparse.Namespace) -> None:
     from medups.report.comparison import print_comparison
     from medups.workflows.compare import compare
 
-    print_comparison(compare(options.folders, options.output), Terminal().console)
+    print_comparison(compare(options.folders, options.output, options.published), Terminal().console)

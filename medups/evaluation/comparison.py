@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.evaluation.published import Published
 from medups.evaluation.statistics import Difference, holm, paired_difference, rank_shares
 from medups.metrics.case import Protocol
 
@@ -50,6 +51,7 @@ class Comparison:
         ranks: by measure and model, how often the model has each rank over resampled cases.
         spreads: by measure and model.
         left_out: by measure, the organs of cases that only some of the models have a score for.
+        published: numbers from papers, shown beside the means and not compared.
     """
 
     protocol: Protocol
@@ -61,6 +63,7 @@ class Comparison:
     ranks: Mapping[str, Mapping[str, list[float]]]
     spreads: Mapping[str, Mapping[str, Spread]]
     left_out: Mapping[str, int]
+    published: Published | None = None
 
     @property
     def measures(self) -> list[str]:

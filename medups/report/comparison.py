@@ -66,6 +66,11 @@ def mean_rows(comparison: Comparison) -> Rows:
         if comparison.ranks:
             cells.append(f"{comparison.ranks['dice'][name][0]:.0%}" if "dice" in comparison.ranks else "")
         rows.append(cells)
+    for row in comparison.published.rows if comparison.published else ():
+        values = {"dice": row.dice, "hd95": row.hd95}
+        cells = [f"{row.name} (published, {row.source})", *([""] if several else [])]
+        cells += [number(values.get(measure), _digits(measure)) for measure in measures]
+        rows.append([*cells, *([""] if comparison.ranks else [])])
     return rows
 
 
@@ -118,6 +123,8 @@ def conclusions(comparison: Comparison) -> list[str]:
             else "Intervals resample training runs and cases; p is about the cases of these runs; ± is the standard "
             "deviation between runs."
         )
+    if comparison.published:
+        sentences.append(f"Published: {comparison.published.note}.")
     for measure, count in comparison.left_out.items():
         if count:
             title = _title(comparison, measure)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from medups.errors import InputError
 from medups.evaluation.comparison import COMPARED, Comparison, Run, compare_runs
 from medups.evaluation.nnunet import PROTOCOL, dice_by_case, is_nnunet
+from medups.evaluation.published import published as published_table
 from medups.io.files import read_json, require_writable, user_path
 from medups.report.comparison import write_comparison
 
@@ -27,13 +28,16 @@ class _Evaluated:
     run: Run
 
 
-def compare(folders: Sequence[str | Path], output: str | Path | None = None) -> Comparison:
+def compare(
+    folders: Sequence[str | Path], output: str | Path | None = None, published: str | None = None
+) -> Comparison:
     """Compare evaluation folders with the first one.
 
     Args:
         folders: each a folder that ``medups evaluate`` or nnU-Net's evaluation wrote, or ``NAME=FOLDER``. Folders with
             the same NAME are runs (seeds) of one model. Without NAME, the folder's own name.
         output: folder for comparison.json and tables; None writes nothing.
+        published: a table of numbers from papers to show beside the means, such as ``synapse``.
 
     Raises:
         InputError: a missing or damaged file, two folders with the same name, or different protocols, cases or organs.
@@ -56,6 +60,8 @@ def compare(folders: Sequence[str | Path], output: str | Path | None = None) -> 
             _require_same(name, one.summary, first)
     runs = {name: [one.run for one in evaluated] for name, evaluated in models.items()}
     comparison = compare_runs(runs, first["cases"], list(first["organs"]), first["protocol"])
+    if published is not None:
+        comparison = replace(comparison, published=published_table(published, comparison.protocol))
     if output is not None:
         folder = user_path(output)
         require_writable(folder)

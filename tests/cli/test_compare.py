@@ -16,14 +16,14 @@ from tests.cli.commands import medups
 CASES = [f"{number:04d}" for number in range(12)]
 
 
-def evaluated(folder, dice, missed=()):
+def evaluated(folder, dice, missed=(), protocol="physical"):
     """An evaluation of two organs; the spleen of the ``missed`` cases has Dice 0 and no distance."""
     cases = {}
     for name, value in zip(CASES, dice, strict=True):
         liver = OrganScore("scored", value, 10 * (1 - value), 1.0, 1.0, surface_dice=value / 2)
         cases[name] = {"liver": liver, "spleen": OrganScore("missed", 0.0, None, 0.0, 1.0, surface_dice=0.0)
                        if name in missed else liver}  # fmt: skip
-    write_results(folder, Evaluation("physical", ["liver", "spleen"], cases))
+    write_results(folder, Evaluation(protocol, ["liver", "spleen"], cases))
     return folder
 
 
@@ -108,3 +108,17 @@ def test_evaluations_by_nnunet(tmp_path, capsys):
     evaluated(tmp_path / "ours", np.linspace(0.5, 0.9, 12))
     assert medups("compare", tmp_path / "a", tmp_path / "ours") == 2
     assert "the protocol differs" in capsys.readouterr().err
+
+
+def test_published_numbers_stand_beside_the_own_ones(tmp_path, dice, capsys):
+    folder = evaluated(tmp_path / "ours", dice, protocol="synapse")
+    assert medups("compare", folder, "--published", "synapse", "--output", tmp_path / "out") == 0
+    rows = list(csv.reader((tmp_path / "out" / "means.csv").open(encoding="utf-8")))
+    assert rows[0] == ["", "Dice", "HD95, voxel"]
+    assert ["TransUNet (published, arXiv 2102.04306)", "0.775", "31.69"] in rows
+    assert "Published: 12 test cases" in capsys.readouterr().out
+    physical = evaluated(tmp_path / "physical", dice)
+    assert medups("compare", physical, "--published", "synapse") == 2
+    assert "evaluate with --protocol synapse" in capsys.readouterr().err
+    assert medups("compare", folder, "--published", "nothing") == 2
+    assert "choose from synapse" in capsys.readouterr().err
