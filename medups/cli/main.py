@@ -11,6 +11,7 @@ from typing import Any
 
 from medups import __version__
 from medups.cli import (
+    analyze,
     baseline,
     check,
     compare,
@@ -27,7 +28,9 @@ from medups.cli import (
 )
 from medups.errors import InputError
 
-_COMMANDS = (phantom, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, report, export)
+_COMMANDS = (
+    phantom, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, report, analyze, export,
+)  # fmt: skip
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
