@@ -25,16 +25,16 @@ for upsampler in bilinear resfu; do
         --output "$demo/masks/$upsampler"
 done
 
-evaluate() { # masks, output folder
+evaluate() { # masks, output folder, more options
     medups evaluate --pred "$demo/masks/$1" --label "$demo/phantoms/label" --label-labels btcv13 \
-        --image "$demo/phantoms/img" --output "$2"
+        --image "$demo/phantoms/img" --output "$2" "${@:3}"
 }
 step "Evaluation"
 evaluate baseline "$demo/evaluation/baseline" >/dev/null
 evaluate bilinear "$demo/evaluation/bilinear" >/dev/null
-evaluate resfu "$demo/evaluation"
+evaluate resfu "$demo/evaluation" --also "bilinear=$demo/masks/bilinear"
 
 step "Comparison with the bilinear decoder on the same cases"
 medups compare "bilinear=$demo/evaluation/bilinear" "resfu=$demo/evaluation" "baseline=$demo/evaluation/baseline" \
     --output "$demo/comparison"
-echo "Pictures of the ReSFU decoder's masks: $demo/evaluation/report.html"
+echo "Report with the masks of both decoders: $demo/evaluation/report.html"

@@ -13,6 +13,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--pred", required=True, metavar="FILE|FOLDER")
     parser.add_argument("--label", required=True, metavar="FILE|FOLDER")
     parser.add_argument("--image", metavar="FILE|FOLDER", help="the scans, for the pictures")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="NAME=FOLDER", help="masks of another model, shown in the report"
+    )
     parser.add_argument("--pred-labels", metavar="SET", help="default: the .labels.json beside each mask")
     parser.add_argument("--label-labels", metavar="SET", help="default: the .labels.json beside each mask")
     parser.add_argument(
@@ -43,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
             options.pred,
             options.label,
             image=options.image,
+            also=dict(_named(text) for text in options.also),
             pred_labels=options.pred_labels,
             label_labels=options.label_labels,
             organs=options.organs,
@@ -70,3 +74,11 @@ def _tolerance(text: str) -> float | dict[str, float]:
         return {name.strip(): float(mm) for name, _, mm in (part.partition("=") for part in text.split(","))}
     except ValueError as error:
         raise InputError(f"--tolerance {text}: expected millimeters, such as 2 or liver=3,aorta=1") from error
+
+
+def _named(text: str) -> tuple[str, str]:
+    """The parts of NAME=FOLDER. Raises InputError if one is missing."""
+    name, _, folder = text.partition("=")
+    if not name or not folder:
+        raise InputError(f"--also {text}: expected NAME=FOLDER")
+    return name, folder

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from medups.data.labels import LabelSet, label_set, organ_names
@@ -14,12 +14,13 @@ from medups.errors import InputError
 
 @dataclass(frozen=True)
 class Pair:
-    """The files of one case; the image is for pictures only."""
+    """The files of one case; the image and the masks of other models, by name, are for pictures only."""
 
     name: str
     pred: Path
     label: Path
     image: Path | None = None
+    others: Mapping[str, Path] = field(default_factory=dict)
 
 
 def find_pairs(pred: Path, label: Path, image: Path | None = None) -> tuple[list[Pair], list[str]]:
@@ -46,6 +47,21 @@ def find_pairs(pred: Path, label: Path, image: Path | None = None) -> tuple[list
         raise InputError(f"{image}: no image for {', '.join(missing)}")
     pairs = [Pair(key, path, labels[key], images.get(key)) for key, path in preds.items()]
     return pairs, [key for key in labels if key not in preds]
+
+
+def beside(pairs: Sequence[Pair], others: Mapping[str, Path]) -> list[Pair]:
+    """The pairs with the masks of other models, files or folders by the model's name.
+
+    Raises:
+        InputError: a model without a mask for one of the cases.
+    """
+    found = {name: scans_by_key(path) for name, path in others.items()}
+    for name, masks in found.items():
+        if len(pairs) == len(masks) == 1:
+            found[name] = {pairs[0].name: next(iter(masks.values()))}
+        elif missing := [pair.name for pair in pairs if pair.name not in masks]:
+            raise InputError(f"{others[name]}: no mask for {', '.join(missing)}")
+    return [replace(pair, others={name: masks[pair.name] for name, masks in found.items()}) for pair in pairs]
 
 
 def label_set_reader(name: str | None, option: str) -> Callable[[Path], LabelSet]:

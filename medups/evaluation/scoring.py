@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -31,6 +31,7 @@ class CaseResult:
     label: NDArray[np.uint8]
     image: NDArray[np.float32] | None
     spacing_mm: tuple[float, float, float]
+    others: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -139,7 +140,12 @@ def evaluate(
         steps = grid.steps_mm if label.has_spacing else None
         scores = evaluate_case(masks[0], masks[1], ids, steps, protocol, tolerance_mm)
         cases[pair.name] = scores
-        on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing))
+        others = {
+            name: grid.to_canonical(own.convert(on_grid_of(read_labels(path, own), label).data, target))
+            for name, path in pair.others.items()
+            for own in (pred_labels(path),)
+        }
+        on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing, others))
     return Evaluation(protocol, list(organs), cases, tolerance_mm)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from medups.data.volumes.volume import CT_WINDOW
 from medups.errors import InputError
-from medups.evaluation import CaseResult, Evaluation, Pair, find_pairs, label_set_reader, shared_organs
+from medups.evaluation import CaseResult, Evaluation, Pair, beside, find_pairs, label_set_reader, shared_organs
 from medups.evaluation import evaluate as score_pairs
 from medups.evaluation.nnunet import nnunet_summary
 from medups.io.files import require_writable, user_path, write_text
@@ -41,6 +41,7 @@ def evaluate(
     label: str | Path,
     *,
     image: str | Path | None = None,
+    also: Mapping[str, str | Path] | None = None,
     pred_labels: str | None = None,
     label_labels: str | None = None,
     organs: str | None = None,
@@ -55,6 +56,7 @@ def evaluate(
     Args:
         pred, label: a mask or a folder of masks; files are paired by name.
         image: the scans, for the pictures.
+        also: masks of other models by name, shown beside the prediction in the report and not scored.
         pred_labels, label_labels: label sets of the masks; by default the table beside each mask.
         organs: a label set, or comma-separated names; by default all organs that both sides name.
         protocol: ``physical`` or ``synapse``; see :func:`medups.metrics.evaluate_case`.
@@ -71,6 +73,7 @@ def evaluate(
     pairs, unused = find_pairs(user_path(pred), user_path(label), user_path(image) if image else None)
     read_pred = label_set_reader(pred_labels, "--pred-labels")
     read_label = label_set_reader(label_labels, "--label-labels")
+    pairs = beside(pairs, {name: user_path(path) for name, path in (also or {}).items()})
     names, not_compared = shared_organs(pairs, read_pred, read_label, organs)
     folder = user_path(output) if output else None
     _check_tolerance(tolerance_mm, names)
@@ -109,8 +112,12 @@ class _Files:
         self.pictures[result.name] = overlay_png(
             result.image, masks, self.organs, result.spacing_mm, f"case {result.name}", self.display_window
         )
-        scan, window = (result.image, result.spacing_mm), self.display_window
-        self.volumes.append(viewed(result.name, result.pred, result.label, *scan, window, len(self.pairs)))
+        masks = {"pred": result.pred, "label": result.label}
+        self.volumes.append(
+            viewed(
+                result.name, masks, result.image, result.spacing_mm, self.display_window, len(self.pairs), result.others
+            )
+        )
         self.voxels[result.name] = result.label.size
 
     def write(self, folder: Path, evaluation: Evaluation) -> None:

@@ -23,6 +23,7 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
     for protocol in ("physical", "synapse"):
         arguments = ["--pred", masks, "--label", phantoms / "label", "--image", phantoms / "img"]
         options = ["--label-labels", "btcv13", "--protocol", protocol, "--output", tmp_path / protocol]
+        options += ["--also", f"again={masks}"]
         assert medups("evaluate", *arguments, *options) == 0
         summary = json.loads((tmp_path / protocol / "summary.json").read_text())
         assert summary["n_cases"] == 4
@@ -32,9 +33,17 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
         assert len((tmp_path / protocol / "cases.csv").read_text().splitlines()) == 1 + 4 * 8
         assert len(list((tmp_path / protocol / "overlays").glob("*.png"))) == 4
         page = (tmp_path / protocol / "report.html").read_text(encoding="utf-8")
+        cases = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["cases"]
+        assert all(case["others"]["again"] == case["pred"] for case in cases)
         shown = re.findall(r'<img src="([^"]+)"', page)
         assert sorted(shown) == [f"overlays/000{n}.png" for n in (1, 2, 3, 4)]
         assert all((tmp_path / protocol / name).is_file() for name in shown)
+    assert medups("evaluate", *arguments, *options, "--also", f"x={masks / 'img0001.nii.gz'}") == 2
+    assert "no mask for 0002" in capsys.readouterr().err
+    assert medups("evaluate", *arguments, *options, "--also", "x") == 2
+    assert medups("evaluate", *arguments, *options, "--tolerance", "liver=x") == 2
+    assert medups("evaluate", *arguments, *options, "--tolerance", "lever=1") == 2
+    assert "unknown organ lever" in capsys.readouterr().err
     assert medups("compare", tmp_path / "physical") == 0
     assert medups("compare", tmp_path / "physical", tmp_path / "synapse") == 2
     assert "the protocol differs" in capsys.readouterr().err

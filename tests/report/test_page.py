@@ -101,12 +101,15 @@ def test_volumes_for_the_viewer(rng):
     """A small volume is kept voxel by voxel; a large one is reduced to nearly cubic voxels of the same extent."""
     ids = rng.integers(0, 3, (5, 8, 7)).astype(np.uint8)
     image = rng.uniform(-300, 400, ids.shape).astype(np.float32)
-    case = viewed("a", ids, ids[::-1], image, (3, 1, 1), (-125, 275), 1)
+    case = viewed("a", {"pred": ids, "label": ids[::-1]}, image, (3, 1, 1), (-125, 275), 1, {"other": ids[:, ::-1]})
     np.testing.assert_array_equal(decoded(case.pred, case), ids)
     np.testing.assert_array_equal(decoded(case.label, case), ids[::-1])
+    np.testing.assert_array_equal(decoded(case.others["other"], case), ids[:, ::-1])
     expected = np.clip((image + 125) / 400, 0, 1) * 255
     assert np.abs(decoded(case.image, case) - expected).mean() < 12  # JPEG
-    large = viewed("b", *np.zeros((2, 120, 300, 300), np.uint8), None, (2, 1, 1), (0, 1), 40)
+    large = viewed(
+        "b", dict.fromkeys(("pred", "label"), np.zeros((120, 300, 300), np.uint8)), None, (2, 1, 1), (0, 1), 40
+    )
     assert large.image is None
     assert 800_000 < np.prod(large.shape) <= 900_000
     np.testing.assert_allclose(np.multiply(large.shape, large.spacing_mm), (240, 300, 300))
@@ -139,6 +142,13 @@ setTimeout(async () => {
   for (const id of ["show-label", "show-pred"]) document.getElementById(id).click();
   await new Promise((done) => setTimeout(done, 300));
   said.changed = drawn() !== all;
+  const shown = [element("plane-0"), element("other-0")].map((canvas) => canvas.toDataURL());
+  for (const id of ["show-label", "show-pred"]) element(id).click();
+  await new Promise((done) => setTimeout(done, 300));
+  said.beside = [element("beside").value, element("beside-planes").hidden, shown[0] === shown[1]];
+  said.differ = element("plane-0").toDataURL() !== element("other-0").toDataURL();
+  element("other-0").dispatchEvent(new WheelEvent("wheel", { deltaY: -1 }));
+  said.linked = view.cursor[0];
   document.body.dataset.said = JSON.stringify(said);
 }, 800);
 </script>
@@ -153,7 +163,10 @@ def test_the_page_in_a_browser(tmp_path):
         ids = np.zeros((6, 9, 8), np.uint8)
         ids[2:4, 3:6, 1 + number : 5] = 1 + number
         masks[name] = ids
-    cases = [viewed(name, ids, np.roll(ids, 1, 1), None, (2, 1, 1), (0, 1), 2) for name, ids in masks.items()]
+    cases = [
+        viewed(name, {"pred": ids, "label": np.roll(ids, 1, 1)}, None, (2, 1, 1), (0, 1), 2, {"other": ids[..., ::-1]})
+        for name, ids in masks.items()
+    ]
     page = results_page(EVALUATION, CASES, cases)
     (tmp_path / "page.html").write_text(page.replace("</body>", ACTIONS + "</body>"), encoding="utf-8")
     done = subprocess.run(
@@ -177,3 +190,6 @@ def test_the_page_in_a_browser(tmp_path):
     assert said["next"] == "0"
     assert said["cursor"] == 3
     assert said["changed"]
+    assert said["beside"] == ["other", False, True]  # without contours both rows show the same image
+    assert said["differ"]
+    assert said["linked"] == 2

@@ -34,7 +34,7 @@ function sortBy(table, header, column) {
 
 // The viewer: each case is three volumes [slices, rows, columns], decoded from pictures of all slices.
 const volumes = new Map();
-const view = { index: 0, cursor: [0, 0, 0], hidden: new Set() };
+const view = { index: 0, cursor: [0, 0, 0], hidden: new Set(), beside: "" };
 
 async function pixels(url, info) {
   const picture = new Image();
@@ -60,12 +60,14 @@ async function pixels(url, info) {
 }
 
 async function load(index) {
-  if (!volumes.has(index)) {
-    const info = data.cases[index];
-    const urls = [info.image, info.pred, info.label];
-    volumes.set(index, Promise.all(urls.map((url) => (url ? pixels(url, info) : null))));
-  }
-  return volumes.get(index);
+  const info = data.cases[index];
+  const urls = [info.image, info.pred, info.label, info.others[view.beside]];
+  return Promise.all(urls.map((url) => (url ? decoded(url, info) : null)));
+}
+
+function decoded(url, info) {
+  if (!volumes.has(url)) volumes.set(url, pixels(url, info));
+  return volumes.get(url);
 }
 
 // The axes that run down and across each plane, and the axis through it. Heads are up, so slices run upward.
@@ -77,19 +79,25 @@ const PLANES = [
 
 async function draw() {
   const index = view.index;
-  const [image, pred, label] = await load(index);
-  if (index !== view.index) return;
-  PLANES.forEach((plane, number) => drawPlane(plane, number, data.cases[index], image, pred, label));
+  const beside = view.beside;
+  const [image, pred, label, other] = await load(index);
+  if (index !== view.index || beside !== view.beside) return;
+  element("beside-planes").hidden = other === null;
+  element("beside-name").textContent = beside;
+  PLANES.forEach((plane, number) => {
+    drawPlane(plane, element(`plane-${number}`), data.cases[index], image, pred, label);
+    if (other) drawPlane(plane, element(`other-${number}`), data.cases[index], image, other, label);
+    element(`slider-${number}`).value = view.cursor[plane.through];
+  });
 }
 
-function drawPlane(plane, number, info, image, pred, label) {
+function drawPlane(plane, canvas, info, image, pred, label) {
   const stride = [info.shape[1] * info.shape[2], info.shape[2], 1];
   const [height, width] = [info.shape[plane.down], info.shape[plane.across]];
   const start = view.cursor[plane.through] * stride[plane.through];
   const at = (y, x) => start + (plane.flip ? height - 1 - y : y) * stride[plane.down] + x * stride[plane.across];
   const scale = Math.max(1, Math.ceil(420 / width));
   const ratio = info.spacing_mm[plane.down] / info.spacing_mm[plane.across];
-  const canvas = element(`plane-${number}`);
   canvas.width = width * scale;
   canvas.height = Math.max(1, Math.round(height * scale * ratio));
   const context = canvas.getContext("2d");
@@ -117,7 +125,6 @@ function drawPlane(plane, number, info, image, pred, label) {
   if (element("show-label").checked) contours(context, label, at, height, width, steps, []);
   if (element("show-pred").checked) contours(context, pred, at, height, width, steps, [4, 3]);
   crosshair(context, plane, info, steps, height);
-  element(`slider-${number}`).value = view.cursor[plane.through];
 }
 
 function contours(context, ids, at, height, width, [tall, wide], dash) {
@@ -190,6 +197,14 @@ async function choose(index) {
 function start() {
   data.cases.forEach((info, index) => element("case").append(new Option(info.name, index)));
   element("case").addEventListener("change", () => choose(Number(element("case").value)));
+  const others = [...new Set(data.cases.flatMap((info) => Object.keys(info.others)))];
+  element("beside").append(...others.map((name) => new Option(name, name)));
+  element("beside").value = view.beside = others[0] || "";
+  element("beside-label").hidden = !others.length;
+  element("beside").addEventListener("change", () => {
+    view.beside = element("beside").value;
+    draw();
+  });
   for (const id of ["show-label", "show-pred", "show-errors"]) element(id).addEventListener("change", draw);
   for (const organ of data.organs) {
     const label = document.createElement("label"), box = document.createElement("input");
@@ -210,24 +225,7 @@ function start() {
       move(plane.through, Number(event.target.value));
       draw();
     });
-    const canvas = element(`plane-${number}`);
-    canvas.addEventListener("click", (event) => {
-      const { shape } = data.cases[view.index];
-      const row = Math.floor((event.offsetY / canvas.clientHeight) * shape[plane.down]);
-      move(plane.down, plane.flip ? shape[plane.down] - 1 - row : row);
-      move(plane.across, Math.floor((event.offsetX / canvas.clientWidth) * shape[plane.across]));
-      draw();
-    });
-    const step = (event, amount) => {
-      event.preventDefault();
-      move(plane.through, view.cursor[plane.through] + amount);
-      draw();
-    };
-    canvas.addEventListener("wheel", (event) => step(event, Math.sign(event.deltaY)), { passive: false });
-    canvas.addEventListener("keydown", (event) => {
-      const amount = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 }[event.key];
-      if (amount) step(event, amount);
-    });
+    for (const canvas of [element(`plane-${number}`), element(`other-${number}`)]) listen(canvas, plane);
   });
   document.addEventListener("click", (event) => {
     const name = event.target.closest("[data-case]")?.dataset.case;
@@ -238,6 +236,26 @@ function start() {
   });
   const first = document.querySelector("tbody th[data-case]")?.dataset.case;
   choose(Math.max(0, data.cases.findIndex((info) => info.name === first)));
+}
+
+function listen(canvas, plane) {
+  canvas.addEventListener("click", (event) => {
+    const { shape } = data.cases[view.index];
+    const row = Math.floor((event.offsetY / canvas.clientHeight) * shape[plane.down]);
+    move(plane.down, plane.flip ? shape[plane.down] - 1 - row : row);
+    move(plane.across, Math.floor((event.offsetX / canvas.clientWidth) * shape[plane.across]));
+    draw();
+  });
+  const step = (event, amount) => {
+    event.preventDefault();
+    move(plane.through, view.cursor[plane.through] + amount);
+    draw();
+  };
+  canvas.addEventListener("wheel", (event) => step(event, Math.sign(event.deltaY)), { passive: false });
+  canvas.addEventListener("keydown", (event) => {
+    const amount = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 10, PageDown: -10 }[event.key];
+    if (amount) step(event, amount);
+  });
 }
 
 if (data.cases.length) start();

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from base64 import b64encode
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 
@@ -30,6 +30,7 @@ class ViewedCase:
         columns: slices beside each other in the pictures.
         image: data URL of the intensities, or None.
         pred, label: data URLs of the ids.
+        others: those of other models by name.
     """
 
     name: str
@@ -39,40 +40,49 @@ class ViewedCase:
     image: str | None
     pred: str
     label: str
+    others: dict[str, str]
 
 
 def viewed(
     name: str,
-    pred: NDArray[np.uint8],
-    label: NDArray[np.uint8],
+    masks: Mapping[str, NDArray[np.uint8]],
     image: NDArray[np.floating] | None,
     spacing_mm: Sequence[float],
     window: tuple[float, float],
     cases: int,
+    others: Mapping[str, NDArray[np.uint8]] | None = None,
 ) -> ViewedCase:
     """Reduce the volumes of a case.
 
     Args:
-        pred, label: ids [S, P, L].
+        masks: ``pred`` and ``label``, ids [S, P, L].
         image: intensities on the same grid, or None.
         spacing_mm: along the axes.
         window: the intensities shown as black and as white.
         cases: on the page, which share its size.
+        others: predictions of other models by name.
     """
-    shape = _reduced(label.shape, spacing_mm, min(_MOST_VOXELS, max(_FEWEST_VOXELS, _ALL_VOXELS // cases)))
+    original = masks["label"].shape
+    shape = _reduced(original, spacing_mm, min(_MOST_VOXELS, max(_FEWEST_VOXELS, _ALL_VOXELS // cases)))
     columns = ceil((shape[0] * shape[1] / shape[2]) ** 0.5)
     picture = None
     if image is not None:
         low, high = window
         gray = np.clip((resize_image(image, shape) - low) * (255 / (high - low)), 0, 255).astype(np.uint8)
         picture = _data_url(_tiled(gray, columns), "jpeg", quality=_QUALITY)
+
+    def encoded(ids: NDArray[np.uint8]) -> str:
+        return _data_url(_tiled(resize_labels(ids, shape), columns), "png", optimize=True)
+
     return ViewedCase(
         name,
         shape,
-        tuple(n * mm / new for n, mm, new in zip(label.shape, spacing_mm, shape, strict=True)),
+        tuple(n * mm / new for n, mm, new in zip(original, spacing_mm, shape, strict=True)),
         columns,
         picture,
-        *(_data_url(_tiled(resize_labels(ids, shape), columns), "png", optimize=True) for ids in (pred, label)),
+        encoded(masks["pred"]),
+        encoded(masks["label"]),
+        {name: encoded(ids) for name, ids in (others or {}).items()},
     )
 
 
