@@ -2,7 +2,14 @@
 
 from medups.metrics.case import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
 from medups.metrics.overlap import Overlap, dice
-from medups.metrics.surface import SurfaceDistances, border_dice, hausdorff95_mm, surface_dice, surface_distances
+from medups.metrics.surface import (
+    SurfaceDistances,
+    border_dice,
+    hausdorff95_mm,
+    surface_dice,
+    surface_distances,
+    surface_element_dice,
+)
 
 __all__ = [
     "MEASURES",
@@ -17,4 +24,5 @@ __all__ = [
     "hd95_unit",
     "surface_dice",
     "surface_distances",
+    "surface_element_dice",
 ]

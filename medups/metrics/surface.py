@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 from scipy.spatial import KDTree
 
-from medups.metrics.overlap import Mask, dice
+from medups.metrics.overlap import Mask, Overlap, dice
 
 Distances = NDArray[np.float64]
 Steps = Sequence[float] | NDArray[np.float64]
@@ -121,6 +121,27 @@ def surface_dice(pred: Mask, label: Mask, spacing_mm: Steps, tolerance_mm: float
     return SurfaceDistances.of(pred, label, spacing_mm).dice(tolerance_mm)
 
 
+def surface_element_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> float | None:
+    """DeepMind's normalized surface Dice: the share of both surfaces' area within ``tolerance_mm`` of the other one.
+
+    The surface runs between voxels, as triangles of known area, where :func:`surface_dice` counts voxels. It is computed
+    by MONAI. None if both masks are empty, 0 if one is.
+
+    Args:
+        pred, label: bool [i, j, k], of the same shape.
+        spacing_mm: along the axes.
+    """
+    if not pred.any() or not label.any():
+        return None if pred.any() == label.any() else 0.0
+    import torch
+    from monai.metrics import compute_surface_dice
+
+    box = _box(pred | label)
+    masks = [torch.from_numpy(np.pad(mask[box], 1)[None]) for mask in (pred, label)]
+    one_hot = [torch.stack([~mask, mask], 1).float() for mask in masks]
+    return compute_surface_dice(*one_hot, [tolerance_mm], spacing=list(spacing_mm), use_subvoxels=True).item()
+
+
 def border_dice(pred: Mask, label: Mask, spacing_mm: Steps, width_mm: float) -> float | None:
     """Dice of the voxels at most ``width_mm`` from the label's surface voxels, 0 to 1; None if the label is empty.
 
@@ -139,6 +160,21 @@ def border_dice(pred: Mask, label: Mask, spacing_mm: Steps, width_mm: float) -> 
         distances = KDTree(np.argwhere(surface) @ vectors).query(everywhere)[0].reshape(label.shape)
     band = distances <= width_mm
     return dice(pred & band, label & band)
+
+
+def boundary_iou(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm: float) -> float | None:
+    """IoU of the voxels of each mask at most ``width_mm`` from the nearest voxel outside it (arXiv 2103.16562), 0 to 1.
+
+    Everything beyond the volume counts as outside. None if both masks are empty.
+    """
+    if not pred.any() and not label.any():
+        return None
+    box = _box(pred | label)
+    regions = []
+    for mask in (pred[box], label[box]):
+        depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
+        regions.append(mask & (depth[(slice(1, -1),) * mask.ndim] <= width_mm))
+    return Overlap.of(*regions).iou
 
 
 def surface_voxels(mask: Mask) -> Mask:

@@ -8,7 +8,15 @@ import pytest
 import torch
 from scipy import ndimage
 
-from medups.metrics import border_dice, dice, evaluate_case, hausdorff95_mm, surface_dice, surface_distances
+from medups.metrics import (
+    border_dice,
+    dice,
+    evaluate_case,
+    hausdorff95_mm,
+    surface_dice,
+    surface_distances,
+    surface_element_dice,
+)
 
 
 def cube(shape, low, high):
@@ -117,6 +125,18 @@ def test_distances_equal_those_of_a_distance_transform(rng):
         distances = surface_distances(pred, label, spacing)
         np.testing.assert_allclose(distances[0], fields[1][surfaces[0]], atol=1e-12)
         np.testing.assert_allclose(distances[1], fields[0][surfaces[1]], atol=1e-12)
+
+
+def test_the_dice_of_surface_elements_by_hand():
+    """Thick blocks whose upper faces are 4 mm apart over half of their area; the walls are too small to matter."""
+    a, b = cube((20, 200, 200), (2, 0, 0), (6, 200, 200)), cube((20, 200, 200), (2, 0, 0), (6, 200, 200))
+    b[6:8, :, :100] = True
+    whole, half = 2 * 200 * 200, 200 * 100
+    expected = (2 * whole - 2 * half) / (2 * whole)
+    assert surface_element_dice(a, b, (2, 1, 1), 3) == pytest.approx(expected, abs=0.03)
+    assert surface_element_dice(a, b, (2, 1, 1), 4.1) == pytest.approx(1)
+    assert surface_element_dice(a, a & ~a, (2, 1, 1), 1) == 0
+    assert surface_element_dice(a & ~a, a & ~a, (2, 1, 1), 1) is None
 
 
 def test_organs_have_their_own_tolerance(rng):
