@@ -1,10 +1,11 @@
-"""Overlap and surface distances with units in their names; needs numpy and scipy only."""
+"""Overlap and surface distances with units in their names. NumPy and SciPy compute all but one of them."""
 
 from medups.metrics.case import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
 from medups.metrics.overlap import Overlap, dice
 from medups.metrics.surface import (
     SurfaceDistances,
     border_dice,
+    boundary_iou,
     hausdorff95_mm,
     surface_dice,
     surface_distances,
@@ -18,6 +19,7 @@ __all__ = [
     "Overlap",
     "SurfaceDistances",
     "border_dice",
+    "boundary_iou",
     "dice",
     "evaluate_case",
     "hausdorff95_mm",

@@ -124,8 +124,8 @@ def surface_dice(pred: Mask, label: Mask, spacing_mm: Steps, tolerance_mm: float
 def surface_element_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], tolerance_mm: float) -> float | None:
     """DeepMind's normalized surface Dice: the share of both surfaces' area within ``tolerance_mm`` of the other one.
 
-    The surface runs between voxels, as triangles of known area, where :func:`surface_dice` counts voxels. It is computed
-    by MONAI. None if both masks are empty, 0 if one is.
+    The surface runs between voxels, as triangles of known area, where :func:`surface_dice` counts voxels. MONAI's code
+    computes it. None if both masks are empty, 0 if one is.
 
     Args:
         pred, label: bool [i, j, k], of the same shape.

@@ -10,6 +10,7 @@ from scipy import ndimage
 
 from medups.metrics import (
     border_dice,
+    boundary_iou,
     dice,
     evaluate_case,
     hausdorff95_mm,
@@ -125,6 +126,17 @@ def test_distances_equal_those_of_a_distance_transform(rng):
         distances = surface_distances(pred, label, spacing)
         np.testing.assert_allclose(distances[0], fields[1][surfaces[0]], atol=1e-12)
         np.testing.assert_allclose(distances[1], fields[0][surfaces[1]], atol=1e-12)
+
+
+def test_boundary_iou_by_hand():
+    """Of squares of 6 and 4 pixels with one center: their frames of one pixel do not meet, those of two do."""
+    large, small = cube((12, 12), (3, 3), (9, 9)), cube((12, 12), (4, 4), (8, 8))
+    assert boundary_iou(large, small, (1, 1), 1) == 0
+    assert boundary_iou(large, small, (2, 2), 4) == pytest.approx(12 / (32 + 16 - 12))
+    assert boundary_iou(large, large, (1, 1), 1) == 1
+    edge = cube((4, 4), (0, 0), (4, 4))  # fills the image, whose border counts as outside
+    assert boundary_iou(edge, cube((4, 4), (1, 1), (3, 3)), (1, 1), 1) == 0
+    assert boundary_iou(large & ~large, small & ~small, (1, 1), 1) is None
 
 
 def test_the_dice_of_surface_elements_by_hand():
