@@ -105,6 +105,13 @@ def test_volumes_for_the_viewer(rng):
     np.testing.assert_array_equal(decoded(case.pred, case), ids)
     np.testing.assert_array_equal(decoded(case.label, case), ids[::-1])
     np.testing.assert_array_equal(decoded(case.others["other"], case), ids[:, ::-1])
+    one, far = np.zeros((2, 4, 6, 9), np.uint8)
+    one[1, 2, 2], far[1, 2, 6], far[3, 5, 5] = 1, 1, 2
+    apart = viewed("c", {"pred": far, "label": one}, None, (5, 2, 2), (0, 1), 1)
+    distances = decoded(apart.distances, apart)
+    assert distances[1, 2, 6] == 8 + 1
+    assert distances[3, 5, 5] == 255
+    assert np.count_nonzero(distances) == 2
     expected = np.clip((image + 125) / 400, 0, 1) * 255
     assert np.abs(decoded(case.image, case) - expected).mean() < 12  # JPEG
     large = viewed(

@@ -34,6 +34,7 @@ function sortBy(table, header, column) {
 
 // The viewer: each case is three volumes [slices, rows, columns], decoded from pictures of all slices.
 const volumes = new Map();
+const LARGEST_MM = 10; // shown as red, as is an organ that the label lacks
 const view = { index: 0, cursor: [0, 0, 0], hidden: new Set(), beside: "" };
 
 async function pixels(url, info) {
@@ -61,7 +62,7 @@ async function pixels(url, info) {
 
 async function load(index) {
   const info = data.cases[index];
-  const urls = [info.image, info.pred, info.label, info.others[view.beside]];
+  const urls = [info.image, info.pred, info.label, info.others[view.beside], info.distances];
   return Promise.all(urls.map((url) => (url ? decoded(url, info) : null)));
 }
 
@@ -80,18 +81,18 @@ const PLANES = [
 async function draw() {
   const index = view.index;
   const beside = view.beside;
-  const [image, pred, label, other] = await load(index);
+  const [image, pred, label, other, distances] = await load(index);
   if (index !== view.index || beside !== view.beside) return;
   element("beside-planes").hidden = other === null;
   element("beside-name").textContent = beside;
   PLANES.forEach((plane, number) => {
-    drawPlane(plane, element(`plane-${number}`), data.cases[index], image, pred, label);
+    drawPlane(plane, element(`plane-${number}`), data.cases[index], image, pred, label, distances);
     if (other) drawPlane(plane, element(`other-${number}`), data.cases[index], image, other, label);
     element(`slider-${number}`).value = view.cursor[plane.through];
   });
 }
 
-function drawPlane(plane, canvas, info, image, pred, label) {
+function drawPlane(plane, canvas, info, image, pred, label, distances) {
   const stride = [info.shape[1] * info.shape[2], info.shape[2], 1];
   const [height, width] = [info.shape[plane.down], info.shape[plane.across]];
   const start = view.cursor[plane.through] * stride[plane.through];
@@ -103,6 +104,7 @@ function drawPlane(plane, canvas, info, image, pred, label) {
   const context = canvas.getContext("2d");
   const gray = new ImageData(width, height);
   const errors = element("show-errors").checked;
+  const surfaces = distances && element("show-distances").checked;
   const seen = (id) => id && !view.hidden.has(id);
   for (let y = 0; y < height; y++) {
     for (let x = 0; x < width; x++) {
@@ -111,6 +113,10 @@ function drawPlane(plane, canvas, info, image, pred, label) {
       let color = [value, value, value];
       if (errors && pred[voxel] !== label[voxel] && (seen(pred[voxel]) || seen(label[voxel]))) {
         color = seen(pred[voxel]) ? [255, value / 2, value / 2] : [value / 2, value / 2, 255];
+      }
+      if (surfaces && distances[voxel] && seen(pred[voxel])) {
+        const share = Math.min(1, (distances[voxel] - 1) / LARGEST_MM); // green, yellow, red
+        color = [255 * Math.min(1, 2 * share), 255 * Math.min(1, 2 - 2 * share), 0];
       }
       gray.data.set([...color, 255], pixel);
     }
@@ -205,7 +211,7 @@ function start() {
     view.beside = element("beside").value;
     draw();
   });
-  for (const id of ["show-label", "show-pred", "show-errors"]) element(id).addEventListener("change", draw);
+  for (const id of ["show-label", "show-pred", "show-errors", "show-distances"]) element(id).addEventListener("change", draw);
   for (const organ of data.organs) {
     const label = document.createElement("label"), box = document.createElement("input");
     box.type = "checkbox";

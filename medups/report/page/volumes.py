@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from medups.data.volumes.resize import resize_image, resize_labels
+from medups.metrics.surface import SurfaceDistances, surface_voxels
 
 _ALL_VOXELS = 36_000_000  # of all cases, so that a page stays below 10 MB
 _MOST_VOXELS, _FEWEST_VOXELS = 3_500_000, 300_000
@@ -31,6 +32,8 @@ class ViewedCase:
         image: data URL of the intensities, or None.
         pred, label: data URLs of the ids.
         others: those of other models by name.
+        distances: data URL of the distance of each surface voxel of the prediction to the surface of the same organ in
+            the label, in mm, at most 254, plus 1; 0 elsewhere, and 255 for an organ that the label lacks.
     """
 
     name: str
@@ -41,6 +44,7 @@ class ViewedCase:
     pred: str
     label: str
     others: dict[str, str]
+    distances: str
 
 
 def viewed(
@@ -72,18 +76,35 @@ def viewed(
         picture = _data_url(_tiled(gray, columns), "jpeg", quality=_QUALITY)
 
     def encoded(ids: NDArray[np.uint8]) -> str:
-        return _data_url(_tiled(resize_labels(ids, shape), columns), "png", optimize=True)
+        return _data_url(_tiled(ids, columns), "png", optimize=True)
 
+    pred, label = (resize_labels(masks[name], shape) for name in ("pred", "label"))
+    spacing = tuple(n * mm / new for n, mm, new in zip(original, spacing_mm, shape, strict=True))
     return ViewedCase(
         name,
         shape,
-        tuple(n * mm / new for n, mm, new in zip(original, spacing_mm, shape, strict=True)),
+        spacing,
         columns,
         picture,
-        encoded(masks["pred"]),
-        encoded(masks["label"]),
-        {name: encoded(ids) for name, ids in (others or {}).items()},
+        encoded(pred),
+        encoded(label),
+        {name: encoded(resize_labels(ids, shape)) for name, ids in (others or {}).items()},
+        encoded(_distances(pred, label, spacing)),
     )
+
+
+def _distances(pred: NDArray[np.uint8], label: NDArray[np.uint8], spacing_mm: Sequence[float]) -> NDArray[np.uint8]:
+    """See ``distances`` of :class:`ViewedCase`."""
+    result = np.zeros(pred.shape, np.uint8)
+    for number in np.unique(pred[pred > 0]):
+        inside = pred == number
+        surface, reference = surface_voxels(inside), label == number
+        if reference.any():
+            of_pred = SurfaceDistances.of(inside, reference, spacing_mm).of_pred
+            result[surface] = np.minimum(of_pred, 253).astype(np.uint8) + 1
+        else:
+            result[surface] = 255
+    return result
 
 
 def _reduced(shape: Sequence[int], spacing_mm: Sequence[float], most: int) -> tuple[int, ...]:
