@@ -13,11 +13,11 @@ from rich.text import Text
 
 from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
 from medups.evaluation.statistics import Difference, coverage
-from medups.io.files import write_csv, write_json, write_text
+from medups.io.files import write_json, write_text
 from medups.metrics import hd95_unit
+from medups.report.paper import Rows, markdown, write_tables
 from medups.report.tables import number
 
-Rows = list[list[str]]
 _INTERVAL = "95 % interval"
 _TITLES = {"dice": "Dice", "surface_dice": "surface Dice"}
 
@@ -39,9 +39,7 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
     if len(comparison.models) > 1:
         tables["differences"] = difference_rows(comparison)
         tables |= {f"organs_{measure}": organ_rows(comparison, measure) for measure in comparison.measures}
-    for name, rows in tables.items():
-        write_csv(folder / f"{name}.csv", rows)
-        write_text(folder / f"{name}.tex", latex(rows))
+    write_tables(folder, tables)
     text = "\n\n".join(markdown(rows) for rows in tables.values())
     write_text(
         folder / "comparison.md", text + "\n\n" + "\n".join(f"- {line}" for line in conclusions(comparison)) + "\n"
@@ -132,30 +130,6 @@ def conclusions(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def markdown(rows: Rows) -> str:
-    """A Markdown table."""
-    lines = [rows[0], ["---"] + ["--:"] * (len(rows[0]) - 1), *rows[1:]]
-    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in lines)
-
-
-def latex(rows: Rows) -> str:
-    """A LaTeX tabular that needs the package booktabs."""
-    lines = [" & ".join(_escaped(cell) for cell in row) + r" \\" for row in rows]
-    columns = "l" + "r" * (len(rows[0]) - 1)
-    return "\n".join(
-        [
-            rf"\begin{{tabular}}{{{columns}}}",
-            r"\toprule",
-            lines[0],
-            r"\midrule",
-            *lines[1:],
-            r"\bottomrule",
-            r"\end{tabular}",
-            "",
-        ]
-    )
-
-
 def _verdict(comparison: Comparison, name: str, reference: str, measure: str, found: Difference) -> str:
     digits = _digits(measure)
     amount = f"{_title(comparison, measure)} {_signed(found.mean, digits)}"
@@ -192,12 +166,6 @@ def _signed(value: float, digits: int) -> str:
 
 def _p(p: float | None) -> str:
     return "–" if p is None else "< 0.001" if p < 0.001 else f"{p:.3f}"
-
-
-def _escaped(text: str) -> str:
-    for character in "&%_#":
-        text = text.replace(character, f"\\{character}")
-    return text.replace("±", r"$\pm$").replace("–", "--").replace("<", "$<$")
 
 
 def _print(title: str, rows: Sequence[Sequence[str]], console: Console) -> None:

@@ -16,6 +16,7 @@ from medups.metrics.case import TOLERANCE_MM, Protocol
 from medups.progress import Progress, SilentProgress
 from medups.report.overlay import overlay_png, write_overlays
 from medups.report.page import ViewedCase, results_page, viewed
+from medups.report.paper import write_paper
 from medups.report.tables import write_results
 
 
@@ -124,6 +125,7 @@ class _Files:
         write_overlays(folder, self.pictures)
         write_text(folder / "report.html", results_page(evaluation, self.pictures, self.volumes))
         write_text(folder / "nnunet" / "summary.json", nnunet_summary(evaluation, self.pairs, self.voxels))
+        write_paper(folder / "paper", evaluation)
         write_results(folder, evaluation)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import re
 import shutil
@@ -32,6 +33,13 @@ def test_predict_evaluate_compare(run, phantoms, tmp_path, capsys):
         )
         assert len((tmp_path / protocol / "cases.csv").read_text().splitlines()) == 1 + 4 * 8
         assert len(list((tmp_path / protocol / "overlays").glob("*.png"))) == 4
+        paper = tmp_path / protocol / "paper"
+        assert sorted(path.name for path in paper.iterdir()) == [
+            "dice.png", "dice.svg", "hd95.png", "hd95.svg", "means.csv", "means.md", "means.tex",
+        ]  # fmt: skip
+        rows = list(csv.reader((paper / "means.csv").open(encoding="utf-8")))
+        assert {row[0]: row[1] for row in rows}["liver"] == f"{summary['organs']['liver']['dice']:.3f}"
+        assert (paper / "means.tex").read_text().count("&") == len(rows) * (len(rows[0]) - 1)
         page = (tmp_path / protocol / "report.html").read_text(encoding="utf-8")
         cases = json.loads(re.search(r'id="data">(.*?)</script>', page)[1])["cases"]
         assert all(case["others"]["again"] == case["pred"] for case in cases)
