@@ -14,7 +14,8 @@ Scores = NDArray[np.float64]
 CONFIDENCE = 0.95
 POWER = 0.8
 _RESAMPLES = 10_000
-_LEAST_CASES = 3  # for an interval
+LEAST_CASES = 3
+"""For an interval."""
 _WILCOXON_EFFICIENCY = 0.955  # against the t test, if differences are normal
 _ROUNDING = 1e-9  # of the largest difference: equal differences, but for their last bits
 _SEED = 0
@@ -67,7 +68,7 @@ def paired_difference(model: Sequence[Scores] | Scores, reference: Sequence[Scor
     differences = first.mean(0) - second.mean(0)
     n, mean = len(differences), float(differences.mean())
     low = high = None
-    if n >= _LEAST_CASES:
+    if n >= LEAST_CASES:
         several = len(first) > 1 or len(second) > 1
         low, high = _two_level(first, second) if several else _over_cases(differences)
     return Difference(n, mean, low, high, _wilcoxon(differences), _rank_biserial(differences), _needed(differences))
@@ -153,10 +154,10 @@ def _rank_biserial(differences: Scores) -> float | None:
 
 def _needed(differences: Scores) -> int | None:
     """From the normal approximation of a paired test with the observed mean and standard deviation."""
-    if len(differences) < _LEAST_CASES or differences.mean() == 0:
+    if len(differences) < LEAST_CASES or differences.mean() == 0:
         return None
     quantiles = stats.norm.ppf(0.5 + CONFIDENCE / 2) + stats.norm.ppf(POWER)
     return max(
-        _LEAST_CASES,
+        LEAST_CASES,
         ceil((quantiles * differences.std(ddof=1) / differences.mean()) ** 2 / _WILCOXON_EFFICIENCY),
     )

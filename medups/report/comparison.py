@@ -12,13 +12,14 @@ from rich.table import Table
 from rich.text import Text
 
 from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
-from medups.evaluation.statistics import Difference, coverage
+from medups.evaluation.statistics import LEAST_CASES, Difference, coverage
 from medups.io.files import write_json, write_text
 from medups.metrics import hd95_unit
 from medups.report.paper import Rows, markdown, write_tables
 from medups.report.tables import number
 
 _INTERVAL = "95 % interval"
+_FOR_A_TEST = 6  # cases: 2 ** (1 - 6) is the smallest p that Wilcoxon's test can have
 _TITLES = {"dice": "Dice", "surface_dice": "surface Dice"}
 
 
@@ -104,14 +105,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         for measure in comparison.measures:
             if (found := comparison.differences[measure][name].get(OVERALL)) is not None:
                 sentences.append(_verdict(comparison, name, reference, measure, found))
-    n = max((found.n for models in comparison.differences.values() for rows in models.values()
-             for organ, found in rows.items() if organ == OVERALL), default=0)  # fmt: skip
-    if n and (covered := coverage(n)):
-        sentences.append(
-            f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
-        )
-    if n and 2 ** (1 - n) >= 0.05:
-        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least 6.")
+    sentences += _about_few_cases(comparison)
     if len(comparison.models) > 1:
         one_run = all(spread.runs == 1 for spread in comparison.spreads["dice"].values())
         sentences.append(
@@ -127,6 +121,27 @@ def conclusions(comparison: Comparison) -> list[str]:
         if count:
             title = _title(comparison, measure)
             sentences.append(f"{title} leaves out {count} organs of cases that only some runs have a score for.")
+    return sentences
+
+
+def _about_few_cases(comparison: Comparison) -> list[str]:
+    found = [
+        rows[OVERALL].n for models in comparison.differences.values() for rows in models.values() if OVERALL in rows
+    ]
+    n = max(found, default=0)
+    if not n:
+        return []
+    sentences = []
+    if n < LEAST_CASES:
+        sentences.append(
+            f"No interval is given for fewer than {LEAST_CASES} cases, because it would not mean anything."
+        )
+    elif covered := coverage(n):
+        sentences.append(
+            f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
+        )
+    if n < _FOR_A_TEST:
+        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least {_FOR_A_TEST}.")
     return sentences
 
 

@@ -52,6 +52,17 @@ def test_a_difference_that_is_shown_and_one_that_is_not(tmp_path, dice, capsys, 
     assert "| better | Dice | 12 | +0.050 |" in (tmp_path / "out" / "comparison.md").read_text()
 
 
+def test_few_cases(tmp_path, dice, capsys, monkeypatch):
+    """No interval for two cases, and no claim of a test."""
+    monkeypatch.setattr("tests.cli.test_compare.CASES", CASES[:2])
+    folders = [evaluated(tmp_path / name, dice[:2] + shift) for name, shift in (("a", 0), ("b", 0.1))]
+    assert medups("compare", *folders) == 0
+    said = capsys.readouterr().out
+    assert "b against a: Dice +0.100: no difference shown." in said
+    assert "No interval is given for fewer than 3 cases" in said
+    assert "With 2 cases, no test can reach p < 0.05; evaluate at least 6." in said
+
+
 def test_runs_of_one_model(tmp_path, dice, capsys):
     folders = [f"linear={evaluated(tmp_path / 'a', dice)}", f"linear={evaluated(tmp_path / 'b', dice + 0.02)}"]
     assert medups("compare", *folders, f"resfu={evaluated(tmp_path / 'c', dice)}") == 0
