@@ -88,6 +88,7 @@ def test_export(method, dims):
 @pytest.mark.parametrize("dims", [2, pytest.param(3, marks=pytest.mark.full)])
 @matrix()
 def test_onnx(method, dims, tmp_path):
+    """In float32 the result is about as close to that in float64 as PyTorch's own."""
     onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     x, guide = inputs(dims)
     up = method.make(dims).eval()
@@ -96,4 +97,6 @@ def test_onnx(method, dims, tmp_path):
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     feeds = {node.name: value.numpy() for node, value in zip(session.get_inputs(), (x, guide), strict=False)}
     result = torch.from_numpy(session.run(None, feeds)[0])
-    torch.testing.assert_close(result, up(x, guide).x, rtol=1e-4, atol=1e-5)
+    own = up(x, guide).x
+    exact = up.double()(x.double(), guide.double()).x
+    assert float((result - exact).abs().max()) <= 2 * float((own - exact).abs().max()) + 1e-6

@@ -129,7 +129,7 @@ def regressed(guide, x, radius, eps):
     return window_means(slope, radius) * guide + window_means(offset, radius)
 
 
-def paired_differences(key, query, weight, bias, dilation, groups):
+def paireddifferences(key, query, weight, bias, dilation, groups):
     """The weighted sum of each tap's difference from the query."""
     n_in, n_out, kernel = key.shape[2:], query.shape[2:], weight.shape[2:]
     per_group, outputs = weight.shape[1], weight.shape[0] // groups

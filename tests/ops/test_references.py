@@ -149,7 +149,7 @@ def test_paired_difference_conv(backend, n_in, n_out, dilation, rng):
     dims = len(n_in)
     compare(
         lambda *a, backend: paired_difference_conv(*a, dilation=dilation, groups=2, backend=backend),
-        lambda *a: definitions.paired_differences(*a, [dilation] * dims, 2),
+        lambda *a: definitions.paireddifferences(*a, [dilation] * dims, 2),
         rng.standard_normal((2, 4, *n_in)),
         rng.standard_normal((2, 4, *n_out)),
         rng.standard_normal((6, 2, *[3] * dims)),
