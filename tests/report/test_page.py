@@ -156,6 +156,17 @@ setTimeout(async () => {
   said.differ = element("plane-0").toDataURL() !== element("other-0").toDataURL();
   element("other-0").dispatchEvent(new WheelEvent("wheel", { deltaY: -1 }));
   said.linked = view.cursor[0];
+  const solids = () => ["solid-label", "solid-pred"].map((id) => {
+    const { width, height } = element(id), copy = Object.assign(document.createElement("canvas"), { width, height });
+    const context = copy.getContext("2d", { willReadFrequently: true });
+    context.drawImage(element(id), 0, 0);
+    return [...context.getImageData(0, 0, width, height).data];
+  });
+  const colored = (pixels) => pixels.filter((_, index) => index % 4 === 3 && pixels[index]).length;
+  const [before] = solids();
+  said.solid = colored(before) / before.length * 4;
+  element("solid-pred").dispatchEvent(new KeyboardEvent("keydown", { key: "ArrowLeft" }));
+  said.turned = solids()[0].some((value, index) => value !== before[index]);
   document.body.dataset.said = JSON.stringify(said);
 }, 800);
 </script>
@@ -200,3 +211,5 @@ def test_the_page_in_a_browser(tmp_path):
     assert said["beside"] == ["other", False, True]  # without contours both rows show the same image
     assert said["differ"]
     assert said["linked"] == 2
+    assert 0.05 < said["solid"] < 0.6  # of the 3-D picture is organ
+    assert said["turned"]  # by a key in the other picture

@@ -23,7 +23,7 @@ def document(title: str, body: str, data: Any = None) -> str:
         style=asset("report.css"),
         body=body,
         data=json.dumps(data or {"organs": [], "cases": []}).replace("<", "\\u003c"),
-        script=asset("report.js"),
+        script=asset("solid.js") + asset("report.js"),
     )
 
 

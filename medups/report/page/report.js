@@ -1,5 +1,3 @@
-"use strict";
-
 const data = JSON.parse(document.getElementById("data").textContent);
 const element = (id) => document.getElementById(id);
 
@@ -35,7 +33,7 @@ function sortBy(table, header, column) {
 // The viewer: each case is three volumes [slices, rows, columns], decoded from pictures of all slices.
 const volumes = new Map();
 const LARGEST_MM = 10; // shown as red, as is an organ that the label lacks
-const view = { index: 0, cursor: [0, 0, 0], hidden: new Set(), beside: "" };
+const view = { index: 0, cursor: [0, 0, 0], hidden: new Set(), beside: "", box: null };
 
 async function pixels(url, info) {
   const picture = new Image();
@@ -90,6 +88,10 @@ async function draw() {
     if (other) drawPlane(plane, element(`other-${number}`), data.cases[index], image, other, label);
     element(`slider-${number}`).value = view.cursor[plane.through];
   });
+  element("solid-beside").hidden = other === null;
+  element("solid-name").textContent = beside;
+  const solids = [["label", label], ["pred", pred], ["other", other]].filter(([, ids]) => ids);
+  for (const [name, ids] of solids) solid(element(`solid-${name}`), ids, data.cases[index], view);
 }
 
 function drawPlane(plane, canvas, info, image, pred, label, distances) {
@@ -181,15 +183,19 @@ async function choose(index) {
   element("case").value = index;
   const info = data.cases[index];
   const [, pred, label] = await load(index);
-  const sums = [0, 0, 0];
+  const sums = [0, 0, 0], first = [...info.shape], last = [0, 0, 0];
   let count = 0;
   for (let voxel = 0; voxel < label.length; voxel++) {
     if (!label[voxel] && !pred[voxel]) continue;
     count++;
-    sums[0] += Math.floor(voxel / (info.shape[1] * info.shape[2]));
-    sums[1] += Math.floor(voxel / info.shape[2]) % info.shape[1];
-    sums[2] += voxel % info.shape[2];
+    const [, rows, columns] = info.shape;
+    [Math.floor(voxel / (rows * columns)), Math.floor(voxel / columns) % rows, voxel % columns].forEach((at, axis) => {
+      sums[axis] += at;
+      first[axis] = Math.min(first[axis], at);
+      last[axis] = Math.max(last[axis], at);
+    });
   }
+  view.box = count ? { first, last } : { first: [0, 0, 0], last: info.shape };
   [0, 1, 2].forEach((axis) => {
     element(`slider-${axis}`).max = info.shape[PLANES[axis].through] - 1;
     move(axis, count ? sums[axis] / count : info.shape[axis] / 2);
@@ -233,6 +239,7 @@ function start() {
     });
     for (const canvas of [element(`plane-${number}`), element(`other-${number}`)]) listen(canvas, plane);
   });
+  turnable(["label", "pred", "other"].map((name) => element(`solid-${name}`)));
   document.addEventListener("click", (event) => {
     const name = event.target.closest("[data-case]")?.dataset.case;
     const index = data.cases.findIndex((info) => info.name === name);
