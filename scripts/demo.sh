@@ -10,8 +10,8 @@ recipe=(experiment=demo "data.root=$demo/phantoms" "data.cache=$demo/cache")
 
 step() { printf '\n== %s\n' "$*"; }
 
-step "CT phantoms in the Synapse layout: 31 cases to train, 1 to validate, 4 to test"
-[ -f "$demo/phantoms/done" ] || { medups phantom "$demo/phantoms" --cases 36 --seed 0 && touch "$demo/phantoms/done"; }
+step "CT phantoms in the Synapse layout: 31 cases to train, 1 to validate, 12 to test"
+[ -f "$demo/phantoms/done" ] || { medups phantom "$demo/phantoms" --cases 44 --seed 0 && touch "$demo/phantoms/done"; }
 
 step "Baseline: classify each voxel by its HU and position"
 medups baseline "${recipe[@]}" "output=$demo/masks/baseline"

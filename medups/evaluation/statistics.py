@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Scores = NDArray[np.float64]
+LEAST_FOR_A_TEST = 6
+"""Cases: 2 ** (1 - 6) is the smallest p that Wilcoxon's test can have with six."""
 CONFIDENCE = 0.95
 POWER = 0.8
 _RESAMPLES = 10_000
@@ -158,6 +160,6 @@ def _needed(differences: Scores) -> int | None:
         return None
     quantiles = stats.norm.ppf(0.5 + CONFIDENCE / 2) + stats.norm.ppf(POWER)
     return max(
-        LEAST_CASES,
+        LEAST_FOR_A_TEST,
         ceil((quantiles * differences.std(ddof=1) / differences.mean()) ** 2 / _WILCOXON_EFFICIENCY),
     )

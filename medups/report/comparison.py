@@ -12,14 +12,13 @@ from rich.table import Table
 from rich.text import Text
 
 from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
-from medups.evaluation.statistics import LEAST_CASES, Difference, coverage
+from medups.evaluation.statistics import LEAST_CASES, LEAST_FOR_A_TEST, Difference, coverage
 from medups.io.files import write_json, write_text
 from medups.metrics import hd95_unit
 from medups.report.paper import Rows, markdown, write_tables
 from medups.report.tables import number
 
 _INTERVAL = "95 % interval"
-_FOR_A_TEST = 6  # cases: 2 ** (1 - 6) is the smallest p that Wilcoxon's test can have
 _TITLES = {"dice": "Dice", "surface_dice": "surface Dice"}
 
 
@@ -140,8 +139,8 @@ def _about_few_cases(comparison: Comparison) -> list[str]:
         sentences.append(
             f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
         )
-    if n < _FOR_A_TEST:
-        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least {_FOR_A_TEST}.")
+    if n < LEAST_FOR_A_TEST:
+        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least {LEAST_FOR_A_TEST}.")
     return sentences
 
 
