@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 from scipy import stats
 
 Scores = NDArray[np.float64]
-LEAST_FOR_A_TEST = 6
-"""Cases: 2 ** (1 - 6) is the smallest p that Wilcoxon's test can have with six."""
 CONFIDENCE = 0.95
 POWER = 0.8
-_RESAMPLES = 10_000
 LEAST_CASES = 3
 """For an interval."""
+LEAST_FOR_A_TEST = 6
+"""Cases: 2 ** (1 - 6) is the smallest p that Wilcoxon's test can have with six."""
+_RESAMPLES = 10_000
 _WILCOXON_EFFICIENCY = 0.955  # against the t test, if differences are normal
 _ROUNDING = 1e-9  # of the largest difference: equal differences, but for their last bits
 _SEED = 0
@@ -34,7 +34,7 @@ class Difference:
         p: two-sided, of Wilcoxon's signed-rank test; None if it has no differences to rank.
         effect: matched-pairs rank-biserial correlation, -1 to 1: the share of rank sums for minus that against.
         needed: cases that would show this mean difference with 80 % power; None if there is no difference.
-        p_adjusted: by Holm, over all tests of the comparison.
+        p_adjusted: by Holm, over the tests that :class:`~medups.evaluation.comparison.Comparison` takes together.
     """
 
     n: int
@@ -109,7 +109,8 @@ def rank_shares(scores: Mapping[str, Scores], higher_is_better: bool = True) -> 
     table = table[:, ~np.isnan(table).any(0)] * (1 if higher_is_better else -1)
     rng = np.random.default_rng(_SEED)
     drawn = rng.integers(table.shape[1], size=(_RESAMPLES, table.shape[1]))
-    ranks = stats.rankdata(-table[:, drawn].mean(2), axis=0, method="min")
+    means = np.stack([own[drawn].mean(1) for own in table])
+    ranks = stats.rankdata(-means, axis=0, method="min")
     return {
         name: [float((own == rank).mean()) for rank in range(1, len(table) + 1)]
         for name, own in zip(scores, ranks, strict=True)
