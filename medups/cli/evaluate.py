@@ -21,6 +21,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--organs", metavar="SET", help="a label set, or comma-separated names; default: all organs in both"
     )
+    parser.add_argument("--resample", action="store_true", help="accept predictions on another grid: nearest voxel")
     parser.add_argument("--protocol", choices=("synapse", "physical"), default="physical")
     parser.add_argument(
         "--tolerance", default="2", metavar="MM", help="of the surface Dice; or by organ: liver=3,aorta=1; default: 2"
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
             protocol=options.protocol,
             tolerance_mm=_tolerance(options.tolerance),
             output=options.output,
+            resample=options.resample,
             display_window=tuple(options.display_window or CT_WINDOW),
             progress=terminal,
         )

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.data.labels import LabelSet
-from medups.data.volumes import Grid, Volume, on_grid_of
+from medups.data.parallel import in_parallel
+from medups.data.volumes import Grid, Volume, on_grid_of, resampled_to
 from medups.data.volumes.read import read_labels, read_scan
 from medups.evaluation.pairs import Pair
 from medups.metrics import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
@@ -108,20 +109,23 @@ def evaluate(
     protocol: Protocol,
     on_case: Callable[[CaseResult], None],
     tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
+    resample: bool = False,
 ) -> Evaluation:
-    """Score every pair, and call ``on_case`` with each case's result as soon as it is ready.
+    """Score every pair, a few at a time, and call ``on_case`` with each result in order.
 
     Args:
         pred_labels, label_labels: return the label set of a mask.
         organs: names to compare; both sets must have them.
         tolerance_mm: of the surface Dice, for all organs or by organ.
+        resample: accept predictions on another grid: each voxel of the label gets the id of the nearest one.
 
     Raises:
         InputError: an invalid file or label set, or an organ missing from a label set.
     """
     target = LabelSet("compared", dict(enumerate(organs, start=1)))
-    cases = {}
-    for pair in pairs:
+    aligned = resampled_to if resample else on_grid_of
+
+    def scored(pair: Pair) -> CaseResult:
         sets = pred_labels(pair.pred), label_labels(pair.label)
         for labels in sets:
             for organ in organs:
@@ -129,23 +133,22 @@ def evaluate(
         label = read_labels(pair.label, sets[1])
         if protocol == "physical":
             label.require_spacing("the physical protocol")
-        pred = on_grid_of(read_labels(pair.pred, sets[0]), label)
-        image = _image(pair.image, label)
         grid = Grid(label.data.shape, label.affine)
-        masks = [
-            grid.to_canonical(labels.convert(volume.data, target))
-            for labels, volume in zip(sets, (pred, label), strict=True)
-        ]
+
+        def mask_of(path: Path, own: LabelSet) -> NDArray[np.uint8]:
+            return grid.to_canonical(own.convert(aligned(read_labels(path, own), label).data, target))
+
+        pred, reference = mask_of(pair.pred, sets[0]), grid.to_canonical(sets[1].convert(label.data, target))
         ids = {organ: number for number, organ in target.organs.items()}
         steps = grid.steps_mm if label.has_spacing else None
-        scores = evaluate_case(masks[0], masks[1], ids, steps, protocol, tolerance_mm)
-        cases[pair.name] = scores
-        others = {
-            name: grid.to_canonical(own.convert(on_grid_of(read_labels(path, own), label).data, target))
-            for name, path in pair.others.items()
-            for own in (pred_labels(path),)
-        }
-        on_case(CaseResult(pair.name, scores, masks[0], masks[1], image, grid.spacing, others))
+        scores = evaluate_case(pred, reference, ids, steps, protocol, tolerance_mm)
+        others = {name: mask_of(path, pred_labels(path)) for name, path in pair.others.items()}
+        return CaseResult(pair.name, scores, pred, reference, _image(pair.image, label), grid.spacing, others)
+
+    cases = {}
+    for result in in_parallel(scored, pairs):
+        cases[result.name] = result.scores
+        on_case(result)
     return Evaluation(protocol, list(organs), cases, tolerance_mm)
 
 

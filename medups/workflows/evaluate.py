@@ -50,6 +50,7 @@ def evaluate(
     tolerance_mm: float | Mapping[str, float] = TOLERANCE_MM,
     output: str | Path | None = None,
     display_window: tuple[float, float] = CT_WINDOW,
+    resample: bool = False,
     progress: Progress | None = None,
 ) -> EvaluationResult:
     """Score predicted masks against labels.
@@ -64,6 +65,7 @@ def evaluate(
         tolerance_mm: of the surface Dice, for all organs or by organ.
         output: folder for report.html, summary.json, cases.csv and overlays; None writes nothing.
         display_window: intensities that pictures show as black and as white; the default suits CT.
+        resample: accept predictions on another grid than their label's, and take the nearest voxel.
 
     Raises:
         InputError: files, label sets or organs that do not match, before anything is written.
@@ -91,7 +93,7 @@ def evaluate(
             files.add(result)
         update(finished / len(pairs))
 
-    evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm)
+    evaluation = score_pairs(pairs, read_pred, read_label, names, protocol, on_case, tolerance_mm, resample)
     if folder is not None:
         files.write(folder, evaluation)
     return EvaluationResult(evaluation, not_compared, unused, folder)

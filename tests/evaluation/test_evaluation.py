@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+import SimpleITK as sitk
 
 from medups.data.labels import LabelSet, label_set
 from medups.errors import InputError
@@ -125,3 +126,26 @@ def test_the_summary_of_nnunet(pairs, tmp_path):
     content["metric_per_case"][0]["metrics"]["1"] = {}
     with pytest.raises(InputError, match="damaged summary of nnU-Net"):
         dice_by_case(content, tmp_path / "summary.json")
+
+
+def test_a_prediction_on_another_grid(tmp_path, rng):
+    """Refused unless asked for; then as SimpleITK resamples it: finer, cropped, and with other axes."""
+    label = np.zeros((12, 14, 10), np.uint8)
+    label[2:9, 3:11, 2:8] = 1
+    affine = np.diag([2.0, 1.5, 3, 1])
+    coarse = np.zeros((9, 8, 11), np.uint8)
+    coarse[1:7, 2:6, 1:9] = rng.integers(1, 3, (6, 4, 8))
+    other = np.array([[0, -2.2, 0, 18.0], [0, 0, 1.7, 1], [2.6, 0, 0, 2], [0, 0, 0, 1]])
+    write_nifti(tmp_path / "label" / "label1.nii.gz", label, affine)
+    write_nifti(tmp_path / "pred" / "img1.nii.gz", coarse, other)
+    pairs, _ = find_pairs(tmp_path / "pred", tmp_path / "label")
+    with pytest.raises(InputError, match="img1"):
+        score(pairs, "physical")
+    results = []
+    evaluate(pairs, lambda _: TWO, lambda _: TWO, ["liver", "spleen"], "physical", results.append, resample=True)
+    images = [sitk.ReadImage(str(path)) for path in (pairs[0].pred, pairs[0].label)]
+    expected = sitk.GetArrayFromImage(sitk.Resample(*images, sitk.Transform(), sitk.sitkNearestNeighbor))
+    # SimpleITK's axes are slice, row, column of the file; the file's run to the right, the front and the head
+    canonical = expected[:, ::-1, ::-1]
+    assert canonical.any()
+    assert (results[0].pred == canonical).mean() > 0.99  # voxels halfway between two may go either way

@@ -9,6 +9,7 @@ import numpy as np
 from nibabel import orientations
 from nibabel.affines import voxel_sizes
 from numpy.typing import NDArray
+from scipy import ndimage
 
 from medups.data.volumes.volume import RIGHT_ANGLE, Volume, shear_degrees
 from medups.errors import InputError
@@ -97,6 +98,17 @@ def on_grid_of(mask: Volume, image: Volume) -> Volume:
             f"expected {_rows(image.affine)}; resample both to one grid"
         )
     return replace(mask, data=np.ascontiguousarray(data), affine=image.affine)
+
+
+def resampled_to(mask: Volume, image: Volume) -> Volume:
+    """``mask`` on the grid of ``image``: the value of the nearest voxel, 0 outside the mask's own grid."""
+    if mask.data.shape == image.data.shape and same_grid(mask.affine, image.affine, image.data.shape):
+        return mask
+    change = np.linalg.inv(mask.affine) @ image.affine
+    data = ndimage.affine_transform(
+        mask.data, change[:3, :3], change[:3, 3], image.data.shape, order=0, mode="constant"
+    )
+    return replace(mask, data=data, affine=image.affine)
 
 
 def _rows(affine: NDArray[np.float64]) -> str:
