@@ -30,7 +30,8 @@ def not_hounsfield(data: NDArray[np.floating]) -> str | None:
     low, high = float(data.min()), float(data.max())
     found = f"intensities of {low:g} to {high:g}"
     if low >= 0:
-        return f"{found} cannot be Hounsfield units, because air and fat are below 0: CT + 1024, a clipped CT, MR, or a label mask?"
+        kinds = "CT + 1024, a clipped CT, MR, or a label mask?"
+        return f"{found} cannot be Hounsfield units, because air and fat are below 0: {kinds}"
     if high - low < _SMALLEST_RANGE_HU:
         return f"{found} cannot be Hounsfield units, whose range is hundreds: a normalized scan?"
     return None
