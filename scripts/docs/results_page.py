@@ -2,8 +2,9 @@
 
     python scripts/docs/results_page.py
 
-Differences are paired by case and by seed; intervals are 95% bootstrap intervals over cases, each averaged over its
-organs and over the seeds that both upsamplers have. The spread over seeds is the standard deviation of their means.
+Differences are paired by case, each case averaged over its organs, and over the seeds that both upsamplers have. Their
+intervals of 95 % are those of ``medups compare``: a two-level bootstrap over seeds and cases. The spread over seeds is
+the standard deviation of their means.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from page import DOCS, replace_section
 
+from medups.evaluation.statistics import paired_difference
+
 BASELINE = "linear"
 MEASURES = {"dice": "Dice", "border_dice": "border Dice", "surface_dice": "surface Dice", "hd95": "HD95, mm"}
-_DRAWS = 10_000
 
 Run = tuple[str, str, str]  # network, steps, upsampler
 Table = dict[Run, dict[int, dict[str, dict[str, float]]]]  # run -> seed -> case or organ -> measure -> value
@@ -36,24 +38,27 @@ def read(path: Path, kind: str) -> Table:
     return table
 
 
-def interval(cases: NDArray[np.float64]) -> tuple[float, float]:
-    """Bootstrap interval of the mean of ``cases`` [cases]."""
-    drawn = np.random.default_rng(0).integers(len(cases), size=(_DRAWS, len(cases)))
-    low, high = np.percentile(cases[drawn].mean(1), (2.5, 97.5))
-    return float(low), float(high)
-
-
 def values(table: Table, run: Run, seeds: list[int], measure: str) -> NDArray[np.float64]:
     """[seeds, cases or organs]."""
     names = sorted(table[run][seeds[0]])
     return np.array([[table[run][seed][name][measure] for name in names] for seed in seeds])
 
 
-def differences(table: Table, run: Run, measure: str) -> NDArray[np.float64]:
-    """Against the baseline [cases or organs], the mean over shared seeds."""
+def pairs(table: Table, run: Run, measure: str) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """The run's values and the baseline's [seeds, cases or organs], of the seeds that both have."""
     base = (*run[:2], BASELINE)
     seeds = sorted(table[run].keys() & table[base].keys())
-    return np.nanmean(values(table, run, seeds, measure) - values(table, base, seeds, measure), 0)
+    return values(table, run, seeds, measure), values(table, base, seeds, measure)
+
+
+def difference(table: Table, run: Run, measure: str) -> str:
+    """Against the baseline, as ``medups compare`` computes it."""
+    found = paired_difference(*pairs(table, run, measure))
+    if found is None:
+        return ""
+    digits = 2 if measure == "hd95" else 3
+    mean, *ends = ("" if value is None else f"{value:+.{digits}f}" for value in (found.mean, found.low, found.high))
+    return f"{mean} ({' to '.join(ends)})" if all(ends) else mean
 
 
 def sections(cases: Table, organs: Table) -> Iterator[str]:
@@ -72,11 +77,7 @@ def sections(cases: Table, organs: Table) -> Iterator[str]:
             means = np.nanmean(values(cases, run, seeds, "dice"), 1)
             spread = f"{means.std(ddof=1):.3f}" if len(means) > 1 else ""
             cells = [] if run[2] != BASELINE else [""] * len(MEASURES)
-            for measure in MEASURES if not cells else ():
-                digits = 2 if measure == "hd95" else 3
-                difference = differences(cases, run, measure)
-                low, high = interval(difference)
-                cells.append(f"{difference.mean():+.{digits}f} ({low:+.{digits}f} to {high:+.{digits}f})")
+            cells = cells or [difference(cases, run, measure) for measure in MEASURES]
             yield f"| `{run[2]}` | {len(seeds)} | {means.mean():.3f} | {spread} | {' | '.join(cells)} |"
         names = sorted(organs[runs[0]][min(organs[runs[0]])])
         yield ""
@@ -85,7 +86,8 @@ def sections(cases: Table, organs: Table) -> Iterator[str]:
         yield f"| upsampler | {' | '.join(name.replace('_', ' ') for name in names)} |"
         yield "|---|" + "--:|" * len(names)
         for run in runs[1:]:
-            yield f"| `{run[2]}` | {' | '.join(f'{value:+.3f}' for value in differences(organs, run, 'dice'))} |"
+            own, base = pairs(organs, run, "dice")
+            yield f"| `{run[2]}` | {' | '.join(f'{value:+.3f}' for value in (own - base).mean(0))} |"
         yield ""
 
 

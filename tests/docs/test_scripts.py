@@ -58,9 +58,10 @@ def test_paired_differences_by_hand(script, tmp_path):
         ]
     (tmp_path / "results.csv").write_text("\n".join(lines), encoding="utf-8")
     table = page.read(tmp_path / "results.csv", "case")
-    assert page.differences(table, ("net", "10", "resfu"), "dice") == pytest.approx([0.1, 0.3])
-    low, high = page.interval(page.differences(table, ("net", "10", "resfu"), "dice"))
-    assert (low, high) == pytest.approx((0.1, 0.3))
+    own, base = page.pairs(table, ("net", "10", "resfu"), "dice")
+    assert (own - base)[0] == pytest.approx([0.1, 0.3])
+    assert page.difference(table, ("net", "10", "resfu"), "dice") == "+0.200"  # two cases have no interval
+    assert page.difference(table, ("net", "10", "resfu"), "hd95") == ""
 
 
 def test_page_of_results_is_up_to_date(script):
