@@ -1,6 +1,7 @@
-"""Overlap and surface distances with units in their names. NumPy and SciPy compute all but one of them."""
+"""Overlap and surface distances with units in their names. NumPy and SciPy compute all but two of them."""
 
 from medups.metrics.case import MEASURES, TOLERANCE_MM, OrganScore, evaluate_case, hd95_unit
+from medups.metrics.centerline import centerline_dice
 from medups.metrics.overlap import Overlap, dice
 from medups.metrics.surface import (
     SurfaceDistances,
@@ -20,6 +21,7 @@ __all__ = [
     "SurfaceDistances",
     "border_dice",
     "boundary_iou",
+    "centerline_dice",
     "dice",
     "evaluate_case",
     "hausdorff95_mm",

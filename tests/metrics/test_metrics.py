@@ -11,6 +11,7 @@ from scipy import ndimage
 from medups.metrics import (
     border_dice,
     boundary_iou,
+    centerline_dice,
     dice,
     evaluate_case,
     hausdorff95_mm,
@@ -126,6 +127,21 @@ def test_distances_equal_those_of_a_distance_transform(rng):
         distances = surface_distances(pred, label, spacing)
         np.testing.assert_allclose(distances[0], fields[1][surfaces[0]], atol=1e-12)
         np.testing.assert_allclose(distances[1], fields[0][surfaces[1]], atol=1e-12)
+
+
+def test_centerline_dice_by_hand():
+    """A tube of another thickness has the same centerline; half of a tube has half of it."""
+    for shape in ((9, 40), (9, 9, 40)):
+        middle = len(shape) - 1
+        thick = cube(shape, (1,) * middle + (2,), (8,) * middle + (38,))
+        thin = cube(shape, (3,) * middle + (2,), (6,) * middle + (38,))
+        assert centerline_dice(thick, thick) == 1
+        assert centerline_dice(thin, thick) > 0.85 > dice(thin, thick)
+        line, half = (cube(shape, (4,) * middle + (2,), (5,) * middle + (end,)) for end in (38, 20))
+        assert centerline_dice(half, line) == pytest.approx(2 * 0.5 / 1.5)
+        assert centerline_dice(line & ~half, half) == 0
+        assert centerline_dice(line, line & ~line) == 0
+        assert centerline_dice(line & ~line, line & ~line) is None
 
 
 def test_boundary_iou_by_hand():
