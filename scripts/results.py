@@ -33,7 +33,7 @@ COLUMNS = ("network", "upsampler", "steps", "seed", "kind", "name", *MEASURES)
 
 _FULL_SIZE = ["training=quick", "training.batch_size=24", "training.optimizer.lr=3e-4"]
 NETWORKS: Mapping[str, list[str]] = {
-    "transunet_tiny": ["experiment=demo"],
+    "transunet_tiny": ["experiment=demo", "network.module.image_guide=false"],  # the last step is bilinear
     "basic_unet": [
         "experiment=demo", "network=basic_unet", "training=quick", "network.size=128",
         "network.module.features=[16,16,32,64,128,16]",
