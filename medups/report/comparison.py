@@ -153,7 +153,7 @@ def _verdict(comparison: Comparison, name: str, reference: str, measure: str, fo
         needed = f"; about {found.needed} cases would show a difference of this size" if found.needed else ""
         return f"{name} against {reference}: {amount}: no difference shown{needed}."
     better = (found.mean > 0) == COMPARED[measure]
-    return f"{name} against {reference}: {amount}: {'better' if better else 'worse'}, p = {_p(found.p_adjusted)}."
+    return f"{name} against {reference}: {amount}: {'better' if better else 'worse'}, {_p_is(found.p_adjusted)}."
 
 
 def _cells(found: Difference, digits: int) -> list[str]:
@@ -176,6 +176,11 @@ def _digits(measure: str) -> int:
 
 def _signed(value: float, digits: int) -> str:
     return f"{value:+.{digits}f}"
+
+
+def _p_is(p: float | None) -> str:
+    text = _p(p)
+    return f"p {text}" if text.startswith("<") else f"p = {text}"
 
 
 def _p(p: float | None) -> str:

@@ -39,6 +39,7 @@ def test_a_difference_that_is_shown_and_one_that_is_not(tmp_path, dice, capsys, 
     assert medups("compare", reference, better, noise, "--output", tmp_path / "out") == 0
     said = capsys.readouterr().out
     assert "better against reference: Dice +0.050 (+0.050 to +0.050): better, p = 0.00" in said
+    assert "p = <" not in said
     assert "better against reference: HD95, mm -0.50 (-0.50 to -0.50): better" in said
     assert "noise against reference: Dice" in said
     assert "no difference shown; about" in said
