@@ -22,7 +22,7 @@ def run(options: argparse.Namespace) -> None:
     from medups.workflows.qc import qc
 
     with Terminal().live() as terminal:
-        found = qc(
+        cases = qc(
             options.masks,
             options.output,
             image=options.image,
@@ -31,7 +31,7 @@ def run(options: argparse.Namespace) -> None:
             reference_labels=options.reference_labels,
             progress=terminal,
         )
-        flagged = [quality for quality in found if quality.findings]
+        flagged = [quality for quality in cases if quality.findings]
         for quality in flagged:
             terminal.log(f"{quality.case}: {'; '.join(f'{one.organ}: {one.text}' for one in quality.findings)}")
-        terminal.log(f"{len(flagged)} of {len(found)} masks to look at: {options.output}/qc.html")
+        terminal.log(f"{len(flagged)} of {len(cases)} masks to look at: {options.output}/qc.html")

@@ -18,5 +18,5 @@ def run(options: argparse.Namespace) -> None:
     from medups.workflows.report import report
 
     with Terminal().live() as terminal:
-        found = report(options.runs, options.output, terminal)
-        terminal.log(f"{len(found)} runs: {options.output}/runs.html, runs.csv")
+        runs = report(options.runs, options.output, terminal)
+        terminal.log(f"{len(runs)} runs: {options.output}/runs.html, runs.csv")

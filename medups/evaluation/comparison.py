@@ -132,8 +132,8 @@ def _means(runs: NDArray[np.float64], rows: Sequence[str]) -> dict[str, float | 
 def _differences(
     model: NDArray[np.float64], reference: NDArray[np.float64], rows: Sequence[str]
 ) -> dict[str, Difference]:
-    found = {row: paired_difference(model[:, index], reference[:, index]) for index, row in enumerate(rows)}
-    return {row: difference for row, difference in found.items() if difference is not None}
+    differences = {row: paired_difference(model[:, index], reference[:, index]) for index, row in enumerate(rows)}
+    return {row: difference for row, difference in differences.items() if difference is not None}
 
 
 def _spread(runs: NDArray[np.float64]) -> Spread:

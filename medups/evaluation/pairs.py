@@ -55,13 +55,13 @@ def beside(pairs: Sequence[Pair], others: Mapping[str, Path]) -> list[Pair]:
     Raises:
         InputError: a model without a mask for one of the cases.
     """
-    found = {name: scans_by_key(path) for name, path in others.items()}
-    for name, masks in found.items():
+    by_model = {name: scans_by_key(path) for name, path in others.items()}
+    for name, masks in by_model.items():
         if len(pairs) == len(masks) == 1:
-            found[name] = {pairs[0].name: next(iter(masks.values()))}
+            by_model[name] = {pairs[0].name: next(iter(masks.values()))}
         elif missing := [pair.name for pair in pairs if pair.name not in masks]:
             raise InputError(f"{others[name]}: no mask for {', '.join(missing)}")
-    return [replace(pair, others={name: masks[pair.name] for name, masks in found.items()}) for pair in pairs]
+    return [replace(pair, others={name: masks[pair.name] for name, masks in by_model.items()}) for pair in pairs]
 
 
 def label_set_reader(name: str | None, option: str) -> Callable[[Path], LabelSet]:

@@ -148,11 +148,12 @@ def _score(
 
 def _union(boxes: list[tuple[slice, ...] | None]) -> tuple[slice, ...]:
     """The smallest box around all boxes that exist; an empty one if none does."""
-    found = [box for box in boxes if box is not None]
-    if not found:
+    existing = [box for box in boxes if box is not None]
+    if not existing:
         return (slice(0),)
     return tuple(
-        slice(min(part.start for part in parts), max(part.stop for part in parts)) for parts in zip(*found, strict=True)
+        slice(min(part.start for part in parts), max(part.stop for part in parts))
+        for parts in zip(*existing, strict=True)
     )
 
 

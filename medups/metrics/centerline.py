@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medups.metrics.overlap import Mask
+from medups.metrics.surface import bounding_box
 
 
 def centerline_dice(pred: Mask, label: Mask) -> float | None:
@@ -34,7 +35,7 @@ def _centerline(mask: Mask) -> NDArray[np.bool_]:
     import torch
     from monai.losses.cldice import soft_skel
 
-    box = ndimage.find_objects(mask.view(np.int8))[0]
+    box = bounding_box(mask)
     inside = np.pad(mask[box], 2)  # beyond its border MONAI continues the image
     depth = int(ndimage.distance_transform_cdt(inside, "taxicab").max())
     skeleton = soft_skel(torch.from_numpy(inside)[None, None].float(), depth)[0, 0].numpy() > 0.5

@@ -52,7 +52,7 @@ class SurfaceDistances:
             raise ValueError(f"surface_distances: shapes differ, {pred.shape} and {label.shape}")
         if not pred.any() or not label.any():
             raise ValueError("surface_distances: both masks need at least one voxel")
-        box = _box(pred | label)
+        box = bounding_box(pred | label)
         surfaces = [surface_voxels(mask[box]) for mask in (pred, label)]
         vectors = np.diag(spacing_mm) if np.ndim(spacing_mm) == 1 else np.asarray(spacing_mm).T
         shared = surfaces[0] & surfaces[1]
@@ -136,7 +136,7 @@ def surface_element_dice(pred: Mask, label: Mask, spacing_mm: Sequence[float], t
     import torch
     from monai.metrics import compute_surface_dice
 
-    box = _box(pred | label)
+    box = bounding_box(pred | label)
     masks = [torch.from_numpy(np.pad(mask[box], 1)[None]) for mask in (pred, label)]
     one_hot = [torch.stack([~mask, mask], 1).float() for mask in masks]
     return compute_surface_dice(*one_hot, [tolerance_mm], spacing=list(spacing_mm), use_subvoxels=True).item()
@@ -149,7 +149,7 @@ def border_dice(pred: Mask, label: Mask, spacing_mm: Steps, width_mm: float) -> 
     """
     if not label.any():
         return None
-    box = _box(pred | label)
+    box = bounding_box(pred | label)
     pred, label = pred[box], label[box]
     surface = surface_voxels(label)
     if np.ndim(spacing_mm) == 1:
@@ -169,7 +169,7 @@ def boundary_iou(pred: Mask, label: Mask, spacing_mm: Sequence[float], width_mm:
     """
     if not pred.any() and not label.any():
         return None
-    box = _box(pred | label)
+    box = bounding_box(pred | label)
     regions = []
     for mask in (pred[box], label[box]):
         depth = ndimage.distance_transform_edt(np.pad(mask, 1), sampling=spacing_mm)
@@ -189,7 +189,7 @@ def surface_voxels(mask: Mask) -> Mask:
     return mask & ~inside
 
 
-def _box(mask: Mask) -> tuple[slice, ...]:
+def bounding_box(mask: Mask) -> tuple[slice, ...]:
     """The smallest box around a mask that is not empty."""
     box = ndimage.find_objects(mask.view(np.int8))[0]
     assert box is not None

@@ -153,9 +153,9 @@ def _step(name: str, module: nn.Module, before: Tensor, after: Tensor, classes: 
         known = [score for score in scores if score is not None]
         similarity.append(float(np.mean([score.similarity for score in known])) if known else float("nan"))
         margin.append(float(np.mean([score.margin for score in known])) if known else float("nan"))
-        spectrum = np.mean([radial_spectrum(own)[1] for own in maps], 0)
-        frequencies.append((radial_spectrum(maps[0])[0] / per_pixel).tolist())
-        spectra.append(spectrum.tolist())
+        rings, shares = zip(*(radial_spectrum(own) for own in maps), strict=True)
+        frequencies.append((rings[0] / per_pixel).tolist())
+        spectra.append(np.mean(shares, 0).tolist())
     if np.isnan([*similarity, *margin]).any():
         raise InputError(
             f"{name}: the labels have fewer than two classes in the chosen slices; pass a scan with organs"

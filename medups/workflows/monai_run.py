@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 from medups.workflows.evaluate import evaluate
 from medups.workflows.predict import predict
 
 
+@dataclass(frozen=True)
 class Predictor:
     """Segments scans."""
 
-    def __init__(self, bundle: str, device: str = "cpu") -> None:
-        self.bundle, self.device = bundle, device
+    bundle: str
+    device: str = "cpu"
 
     def __call__(self, source: str, output: str) -> None:
         """Write the masks of ``source`` to ``output``, see :func:`medups.predict`."""
         predict(self.bundle, source, output, device=self.device)
 
 
+@dataclass(frozen=True)
 class Evaluator:
     """Segments scans and compares the masks with labels."""
 
-    def __init__(self, bundle: str, device: str = "cpu") -> None:
-        self.bundle, self.device = bundle, device
+    bundle: str
+    device: str = "cpu"
 
     def __call__(self, source: str, label: str, output: str, label_labels: str = "") -> None:
         """Write masks and scores to ``output``.

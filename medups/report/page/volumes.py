@@ -33,7 +33,7 @@ class ViewedCase:
         pred, label: data URLs of the ids.
         others: those of other models by name.
         distances: data URL of the distance of each surface voxel of the prediction to the surface of the same organ in
-            the label, in mm, at most 254, plus 1; 0 elsewhere, and 255 for an organ that the label lacks.
+            the label, in mm, at most 253, plus 1; 0 elsewhere, and 255 for an organ that the label lacks.
     """
 
     name: str
