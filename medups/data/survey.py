@@ -14,6 +14,7 @@ from medups.data.labels import LabelSet, UnknownIdsError, fitting_sets
 from medups.data.volumes.grid import Grid, on_grid_of
 from medups.data.volumes.intensities import modality_code, not_hounsfield
 from medups.data.volumes.read import read_labels, read_scan
+from medups.data.volumes.volume import voxel_ml
 from medups.errors import InputError
 
 # pairs of organs; the first is further to the patient's left
@@ -86,7 +87,7 @@ def survey_case(case: Case, source: LabelSet, target: LabelSet, modality: str = 
         return Surveyed(facts, image)
     label = source.convert(grid.to_canonical(mask.data), target)
     counts = np.bincount(label.ravel(), minlength=max(target.organs) + 1)
-    milliliters = abs(float(np.linalg.det(scan.affine[:3, :3]))) / 1000 if scan.has_spacing else 1.0
+    milliliters = voxel_ml(scan.affine) if scan.has_spacing else 1.0
     facts.volumes_ml = {organ: float(counts[number] * milliliters) for number, organ in target.organs.items()}
     if not counts[1:].any():
         facts.doubts.append(f"{mask.source}: no organ of the set {target.name!r} in this mask; kept as a negative case")

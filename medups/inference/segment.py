@@ -54,12 +54,11 @@ def segment(
         uncertainty: also return the uncertainty of each voxel.
     """
     network: Network = mirrored(model.network) if mirror else model.network
-    grid, target_shape = _grids(scan, model)
-    image = np.array(resize_image(grid.to_canonical(scan.data), target_shape), dtype=np.float32)
+    image, grid = network_input(model, scan)
     percent = np.empty(grid.canonical_shape, dtype=np.uint8) if uncertainty else None
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         ids = model.inferer(
-            preprocess(model, image),
+            image,
             network,
             device=device,
             shape=grid.canonical_shape,
@@ -67,6 +66,13 @@ def segment(
             uncertainty=percent,
         )
     return Segmentation(grid.to_file(ids), None if percent is None else grid.to_file(percent))
+
+
+def network_input(model: Model, scan: Volume) -> tuple[NDArray[np.float32], Grid]:
+    """The preprocessed image in the model's orientation and spacing, and the scan's grid."""
+    grid, shape = _grids(scan, model)
+    image = np.array(resize_image(grid.to_canonical(scan.data), shape), dtype=np.float32)
+    return preprocess(model, image), grid
 
 
 def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.device | str) -> NDArray[np.uint8]:

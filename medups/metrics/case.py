@@ -66,7 +66,7 @@ class OrganScore:
         return self.volume_ml / self.label_volume_ml - 1
 
 
-def hd95_unit(protocol: Protocol) -> str:
+def hd95_unit(protocol: str) -> str:
     """The unit of HD95: ``voxel`` or ``mm``."""
     return "voxel" if protocol == "synapse" else "mm"
 

@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from medups.data.volumes.volume import voxel_ml
+
 
 @dataclass(frozen=True)
 class OrganFacts:
@@ -39,7 +41,7 @@ def organ_facts(
         affine: from voxel indices to millimeters.
         organs: names by id.
     """
-    voxel_ml = abs(float(np.linalg.det(affine[:3, :3]))) / 1000
+    milliliters = voxel_ml(affine)
     boxes = ndimage.find_objects(ids, max(organs, default=0))
     facts = {}
     for number, organ in organs.items():
@@ -52,7 +54,7 @@ def organ_facts(
         center = [float(at.mean() + part.start) for at, part in zip(np.nonzero(inside), box, strict=True)]
         x, y, z = (affine @ [*center, 1.0])[:3].tolist()
         facts[organ] = OrganFacts(
-            volume_ml=len(values) * voxel_ml,
+            volume_ml=len(values) * milliliters,
             voxels=len(values),
             mean=float(values.mean()),
             std=float(values.std()),

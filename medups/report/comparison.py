@@ -14,12 +14,10 @@ from rich.text import Text
 from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
 from medups.evaluation.statistics import LEAST_CASES, LEAST_FOR_A_TEST, Difference, coverage
 from medups.io.files import write_json, write_text
-from medups.metrics import hd95_unit
 from medups.report.paper import Rows, markdown, write_tables
-from medups.report.tables import number
+from medups.report.tables import digits_of, number, title_of
 
 _INTERVAL = "95 % interval"
-_TITLES = {"dice": "Dice", "surface_dice": "surface Dice"}
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
@@ -51,7 +49,7 @@ def mean_rows(comparison: Comparison) -> Rows:
     """One row per model: its means over organs, their spread over runs, and how often it is first."""
     measures = comparison.measures
     several = any(spread.runs > 1 for spread in comparison.spreads["dice"].values())
-    header = ["", *(["runs"] if several else []), *(_title(comparison, measure) for measure in measures)]
+    header = ["", *(["runs"] if several else []), *(title_of(measure, comparison.protocol) for measure in measures)]
     if comparison.ranks:
         header.append("first by Dice")
     rows = [header]
@@ -59,15 +57,15 @@ def mean_rows(comparison: Comparison) -> Rows:
         cells = [name, *([str(comparison.spreads["dice"][name].runs)] if several else [])]
         for measure in measures:
             between = comparison.spreads[measure][name].between_runs
-            spread = "" if between is None else f" ± {number(between, _digits(measure))}"
-            cells.append(number(comparison.means[name][measure][OVERALL], _digits(measure)) + spread)
+            spread = "" if between is None else f" ± {number(between, digits_of(measure))}"
+            cells.append(number(comparison.means[name][measure][OVERALL], digits_of(measure)) + spread)
         if comparison.ranks:
             cells.append(f"{comparison.ranks['dice'][name][0]:.0%}" if "dice" in comparison.ranks else "")
         rows.append(cells)
     for row in comparison.published.rows if comparison.published else ():
         values = {"dice": row.dice, "hd95": row.hd95}
         cells = [f"{row.name} (published, {row.source})", *([""] if several else [])]
-        cells += [number(values.get(measure), _digits(measure)) for measure in measures]
+        cells += [number(values.get(measure), digits_of(measure)) for measure in measures]
         rows.append([*cells, *([""] if comparison.ranks else [])])
     return rows
 
@@ -79,8 +77,8 @@ def difference_rows(comparison: Comparison) -> Rows:
         for measure in comparison.measures:
             if (found := comparison.differences[measure][name].get(OVERALL)) is not None:
                 effect = "–" if found.effect is None else f"{found.effect:+.2f}"
-                title = _title(comparison, measure)
-                rows.append([name, title, str(found.n), *_cells(found, _digits(measure)), effect])
+                title = title_of(measure, comparison.protocol)
+                rows.append([name, title, str(found.n), *_cells(found, digits_of(measure)), effect])
     return rows
 
 
@@ -91,8 +89,8 @@ def organ_rows(comparison: Comparison, measure: str) -> Rows:
     for organ in comparison.organs:
         for name in comparison.models[1:]:
             if (found := comparison.differences[measure][name].get(organ)) is not None:
-                mean = number(comparison.means[reference][measure][organ], _digits(measure))
-                rows.append([organ.replace("_", " "), name, mean, *_cells(found, _digits(measure))])
+                mean = number(comparison.means[reference][measure][organ], digits_of(measure))
+                rows.append([organ.replace("_", " "), name, mean, *_cells(found, digits_of(measure))])
     return rows
 
 
@@ -118,7 +116,7 @@ def conclusions(comparison: Comparison) -> list[str]:
         sentences.append(f"Published: {comparison.published.note}.")
     for measure, count in comparison.left_out.items():
         if count:
-            title = _title(comparison, measure)
+            title = title_of(measure, comparison.protocol)
             sentences.append(f"{title} leaves out {count} organs of cases that only some runs have a score for.")
     return sentences
 
@@ -145,8 +143,8 @@ def _about_few_cases(comparison: Comparison) -> list[str]:
 
 
 def _verdict(comparison: Comparison, name: str, reference: str, measure: str, found: Difference) -> str:
-    digits = _digits(measure)
-    amount = f"{_title(comparison, measure)} {_signed(found.mean, digits)}"
+    digits = digits_of(measure)
+    amount = f"{title_of(measure, comparison.protocol)} {_signed(found.mean, digits)}"
     if interval := _interval(found, digits):
         amount += f" ({interval})"
     if not found.is_shown:
@@ -164,14 +162,6 @@ def _interval(found: Difference, digits: int) -> str:
     if found.low is None or found.high is None:
         return ""
     return f"{_signed(found.low, digits)} to {_signed(found.high, digits)}"
-
-
-def _title(comparison: Comparison, measure: str) -> str:
-    return _TITLES.get(measure) or f"HD95, {hd95_unit(comparison.protocol)}"
-
-
-def _digits(measure: str) -> int:
-    return 2 if measure == "hd95" else 3
 
 
 def _signed(value: float, digits: int) -> str:

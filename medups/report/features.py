@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
 from matplotlib.figure import Figure
+
+from medups.report.figure import png_bytes
 
 _BEFORE, _AFTER = "tab:gray", "tab:blue"
 
@@ -46,6 +47,4 @@ def features_png(steps: Sequence[Step]) -> bytes:
         curves.set_xlabel("cycles per output pixel", fontsize=8)
         curves.set_ylabel("density of variance", fontsize=8)
         curves.legend(fontsize=8)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return buffer.getvalue()
+    return png_bytes(figure)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from numpy.typing import NDArray
 
 from medups.data.volumes.volume import CT_WINDOW
 from medups.io.files import write_bytes
+from medups.report.figure import png_bytes
 
 _SLICES = 4
 _GRAY = 7  # index of gray in tab10, invisible on a scan
@@ -38,9 +38,7 @@ def overlay_png(
         window: the intensities shown as black and as white.
     """
     figure = draw(image, masks, organs, spacing_mm, title, window)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def write_overlays(folder: Path, pictures: Mapping[str, bytes]) -> None:

@@ -10,8 +10,7 @@ from matplotlib.figure import Figure
 
 from medups.evaluation import Evaluation
 from medups.io.files import write_bytes, write_csv, write_text
-from medups.metrics import hd95_unit
-from medups.report.tables import summary_rows
+from medups.report.tables import summary_rows, title_of
 
 Rows = list[list[str]]
 
@@ -21,8 +20,8 @@ def write_paper(folder: Path, evaluation: Evaluation) -> None:
     rows = summary_rows(evaluation.summary())
     write_tables(folder, {"means": rows})
     write_text(folder / "means.md", markdown(rows) + "\n")
-    for measure, title in (("dice", "Dice"), ("hd95", f"HD95, {hd95_unit(evaluation.protocol)}")):
-        figure = _boxes(evaluation, measure, title)
+    for measure in ("dice", "hd95"):
+        figure = _boxes(evaluation, measure, title_of(measure, evaluation.protocol))
         for kind in ("svg", "png"):
             buffer = io.BytesIO()
             figure.savefig(buffer, format=kind, dpi=300, metadata={"Date": None} if kind == "svg" else None)

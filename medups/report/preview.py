@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
 
@@ -10,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from medups.report.figure import png_bytes
 from medups.report.overlay import organ_colors, organ_legend
 
 _PLANES = {"axial": 0, "coronal": 1, "sagittal": 2}
@@ -50,9 +50,7 @@ def preview_png(
     shown = [number for number in organs if (mask == number).any()][:_MOST_NAMES]
     organ_legend(figure, organs, shown, columns=6)
     figure.suptitle(title if shown else f"{title}: no organ found", fontsize=10)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, facecolor="white")
-    return buffer.getvalue()
+    return png_bytes(figure)
 
 
 def _fullest(mask: NDArray[np.uint8], axis: int) -> int:

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from medups.evaluation import Evaluation
 from medups.io.files import write_csv, write_json
+from medups.metrics import hd95_unit
 
 
 def write_results(folder: Path, evaluation: Evaluation) -> None:
@@ -40,15 +41,13 @@ def print_summary(summary: Mapping[str, Any], console: Console) -> None:
 
 def summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     """The header, one row per organ, and the mean."""
-    titles = {
-        "dice": "Dice", "surface_dice": "surface Dice", "hd95": f"HD95, {summary['hd95_unit']}", "assd": "ASSD, mm",
-    }  # fmt: skip
-    shown = [measure for measure in titles if measure in summary["mean"]]
-    rows = [["organ", *(titles[measure] for measure in shown), "n", "missed", "hallucinated"]]
+    shown = [measure for measure in ("dice", "surface_dice", "hd95", "assd") if measure in summary["mean"]]
+    titles = [title_of(measure, summary["protocol"]) for measure in shown]
+    rows = [["organ", *titles, "n", "missed", "hallucinated"]]
     for organ, row in summary["organs"].items():
         counts = (str(row[key]) for key in ("n", "n_missed", "n_hallucinated"))
-        rows.append([organ, *(number(row[measure], _digits(measure)) for measure in shown), *counts])
-    return [*rows, ["mean", *(number(summary["mean"][measure], _digits(measure)) for measure in shown), "", "", ""]]
+        rows.append([organ, *(number(row[measure], digits_of(measure)) for measure in shown), *counts])
+    return [*rows, ["mean", *(number(summary["mean"][measure], digits_of(measure)) for measure in shown), "", "", ""]]
 
 
 def definitions(summary: Mapping[str, Any]) -> str:
@@ -66,7 +65,19 @@ def definitions(summary: Mapping[str, Any]) -> str:
     )
 
 
-def _digits(measure: str) -> int:
+def title_of(measure: str, protocol: str) -> str:
+    """What tables and figures call a measure."""
+    titles = {
+        "dice": "Dice",
+        "surface_dice": "surface Dice",
+        "hd95": f"HD95, {hd95_unit(protocol)}",
+        "assd": "ASSD, mm",
+    }
+    return titles[measure]
+
+
+def digits_of(measure: str) -> int:
+    """Decimals that tables show: two of a distance, three of a ratio."""
     return 2 if measure in ("hd95", "assd") else 3
 
 

@@ -17,12 +17,12 @@ from torch.nn import functional as F
 from medups.bundle.model import Model, load_bundle
 from medups.data.labels import LabelSet, label_set
 from medups.data.transforms import zoom_image, zoom_labels
-from medups.data.volumes import Grid, on_grid_of
+from medups.data.volumes import on_grid_of
 from medups.data.volumes.read import read_labels, read_scan
-from medups.data.volumes.resize import resize_image, resize_labels, resized_shape
+from medups.data.volumes.resize import resize_labels
 from medups.errors import InputError
 from medups.inference import SliceInferer
-from medups.inference.segment import preprocess, require_usable
+from medups.inference.segment import network_input, require_usable
 from medups.io.files import require_writable, user_path, write_bytes, write_json
 from medups.metrics.features import class_similarity, radial_spectrum
 from medups.report.features import features_png
@@ -99,12 +99,10 @@ def _samples(model: Model, scan: Path, label: Path, label_labels: str | None) ->
     """Network inputs [B, 1, *size] and class maps [B, *size]: slices with the most organs, or one window."""
     volume = read_scan(scan)
     require_usable(model, volume)
-    grid = Grid(volume.data.shape, volume.affine, model.orientation)
-    shape = resized_shape(grid.canonical_shape, grid.spacing, model.spacing)
-    image = preprocess(model, np.array(resize_image(grid.to_canonical(volume.data), shape), dtype=np.float32))
+    image, grid = network_input(model, volume)
     own: LabelSet = label_set(label_labels) if label_labels else model.labels
     labels = on_grid_of(read_labels(label, own), volume)
-    ids = resize_labels(own.convert(grid.to_canonical(labels.data), model.labels), shape)
+    ids = resize_labels(own.convert(grid.to_canonical(labels.data), model.labels), image.shape)
     if isinstance(model.inferer, SliceInferer):
         counts = [len(np.unique(row)) for row in ids]
         rows = np.sort(np.argsort(counts, kind="stable")[::-1][:_SLICES])

@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from medups.data.labels import LabelSet
-from medups.data.volumes import Grid, Volume, on_grid_of
+from medups.data.volumes import Grid, on_grid_of
 from medups.data.volumes.find import scans_by_key
 from medups.data.volumes.read import read_labels, read_scan
-from medups.data.volumes.volume import CT_WINDOW
+from medups.data.volumes.volume import CT_WINDOW, voxel_ml
 from medups.errors import InputError
 from medups.evaluation import label_set_reader
 from medups.io.files import require_writable, user_path, write_bytes, write_csv, write_text
@@ -119,7 +119,7 @@ def _check(
         background = Grid(scan.data.shape, scan.affine).to_canonical(scan.data)
     picture = preview_png(background, ids, labels.organs, grid.spacing, name, window)
     write_bytes(folder / "pictures" / f"{name}.png", picture)
-    return Quality(name, find_implausible(ids, labels.organs, _voxel_ml(mask), usual))
+    return Quality(name, find_implausible(ids, labels.organs, voxel_ml(mask.affine), usual))
 
 
 def _usual_volumes(reference: str | Path, labels: str | None, progress: Progress) -> dict[str, UsualVolume]:
@@ -143,8 +143,4 @@ def _whole_organs(path: Path, read_set: Callable[[Path], LabelSet]) -> Iterator[
     for number, organ in labels.organs.items():
         box = boxes[number - 1]
         if box is not None and not touched_ends(box, ids.shape):
-            yield organ, float((ids[box] == number).sum()) * _voxel_ml(mask)
-
-
-def _voxel_ml(mask: Volume) -> float:
-    return abs(float(np.linalg.det(mask.affine[:3, :3]))) / 1000
+            yield organ, float((ids[box] == number).sum()) * voxel_ml(mask.affine)

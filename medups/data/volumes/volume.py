@@ -69,3 +69,8 @@ def without_trailing_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
 def places_voxels(affine: NDArray[np.float64]) -> bool:
     """Whether an affine is finite and invertible, so that every voxel has its own place."""
     return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) >= _SMALLEST_VOXEL
+
+
+def voxel_ml(affine: NDArray[np.float64]) -> float:
+    """The volume of a voxel in milliliters."""
+    return abs(float(np.linalg.det(affine[:3, :3]))) / 1000

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from matplotlib.colors import to_hex
 
 from medups.evaluation import Evaluation
-from medups.metrics import OrganScore, hd95_unit
+from medups.metrics import OrganScore
 from medups.report.overlay import organ_colors
 from medups.report.page.charts import distribution_svg
 from medups.report.page.document import asset, document, table
 from medups.report.page.volumes import ViewedCase
-from medups.report.tables import definitions, number, summary_rows
+from medups.report.tables import definitions, number, summary_rows, title_of
 
 _SORTED = "Cases are sorted by their mean Dice, worst first."
 _VIEWED = " Choose a case to see it in the viewer."
@@ -56,8 +56,7 @@ def results_page(evaluation: Evaluation, pictures: Iterable[str], volumes: Seque
 
 
 def _charts(evaluation: Evaluation) -> Iterable[str]:
-    shown = {"dice": ("Dice", 1.0), "hd95": (f"HD95, {hd95_unit(evaluation.protocol)}", None)}
-    for measure, (title, top) in shown.items():
+    for measure, top in (("dice", 1.0), ("hd95", None)):
         values = {
             organ.replace("_", " "): [
                 (case, value)
@@ -66,7 +65,7 @@ def _charts(evaluation: Evaluation) -> Iterable[str]:
             ]
             for organ in evaluation.organs
         }
-        yield distribution_svg(values, title, top)
+        yield distribution_svg(values, title_of(measure, evaluation.protocol), top)
 
 
 def _case_rows(evaluation: Evaluation) -> list[list[str]]:
