@@ -199,3 +199,11 @@ def test_importing_medups_imports_nothing_heavy():
     assert set(medups.__all__) <= set(dir(medups))
     with pytest.raises(AttributeError, match="no attribute 'predikt'"):
         medups.predikt  # noqa: B018
+
+
+@pytest.mark.parametrize("workflow", ["evaluate", "compare", "qc", "report"])
+def test_scoring_starts_without_torch(workflow):
+    """It takes most of the time that these commands need to start."""
+    code = f"import sys, medups.workflows.{workflow}; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"torch", "monai"}.isdisjoint(modules)

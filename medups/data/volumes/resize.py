@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from torch.nn import functional as F
 
 
 def resized_shape(
@@ -22,6 +20,9 @@ def resize_image(image: NDArray[np.generic], shape: tuple[int, ...]) -> NDArray[
     values = np.asarray(image, dtype=np.float32)
     if values.shape == shape:
         return values
+    import torch  # here, because evaluation shares this module and starts a second faster without it
+    from torch.nn import functional as F
+
     resized = F.interpolate(torch.from_numpy(values)[None, None], size=shape, mode="trilinear", align_corners=False)
     return resized[0, 0].numpy()
 
@@ -30,5 +31,8 @@ def resize_labels(labels: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[
     """Nearest-neighbor resize over the same extent."""
     if labels.shape == shape:
         return labels
+    import torch
+    from torch.nn import functional as F
+
     resized = F.interpolate(torch.from_numpy(labels)[None, None], size=shape, mode="nearest-exact")
     return resized[0, 0].numpy()
