@@ -55,6 +55,12 @@ UPSAMPLERS: Mapping[str, list[str]] = {
     "resfu, 0.1": [*_RESFU, "training.rates.paired_difference=0.1"],
     "resfu, 32 channels": ["upsampler=resfu", "upsampler.options.embed_channels=32"],
     "resfu, image guide": [*_RESFU, "network.module.image_guide=true"],
+    "freqfusion, image guide": [*_FREQFUSION, "network.module.image_guide=true"],
+    "linear, image skip": ["upsampler=linear", "network.module.image_skip=true"],
+    "freqfusion, image skip": [
+        *_FREQFUSION, "network.module.image_guide=true", "network.module.image_skip=true",
+    ],
+    "resfu, image skip": [*_RESFU, "network.module.image_guide=true", "network.module.image_skip=true"],
     "freqfusion, equal rates": [*_FREQFUSION, "training.rates.offsets=1", "training.rates.kernels=1"],
     "freqfusion, kernels 1": [*_FREQFUSION, "training.rates.kernels=1"],
     "freqfusion, no offsets": [*_FREQFUSION, "upsampler.options.offset_generator=false"],
@@ -63,6 +69,7 @@ UPSAMPLERS: Mapping[str, list[str]] = {
     ],
 }  # fmt: skip
 MAIN = ("linear", "resfu", "freqfusion")
+LAST_STEP = ("resfu, image guide", "linear, image skip", "resfu, image skip")
 VARIANTS = tuple(name for name in UPSAMPLERS if "," in name)
 
 
@@ -78,7 +85,7 @@ class Part:
 
 PARTS = {
     "demo": Part(("transunet_tiny", "basic_unet"), (*MAIN, "carafe", "dysample"), 720, 5),
-    "long": Part(("transunet_tiny",), MAIN, 2880, 3),
+    "long": Part(("transunet_tiny",), (*MAIN, *LAST_STEP), 2880, 3),
     "causes": Part(("transunet_tiny",), VARIANTS, 720, 5),
     "volume": Part(("unet_3d",), (*MAIN, "transposed_conv"), 600, 3),  # MONAI's UNet itself has transposed convolutions
     "gpu": Part(("transunet", "swin_unet"), (*MAIN, "carafe", "dysample"), 3000, 3),  # needs a GPU, hours

@@ -56,6 +56,7 @@ class TransUNet(nn.Module):
             the image, if the upsampler reads a guide.
         upsampler_options: further arguments of the upsampler.
         image_guide: if False, blocks without a skip remain bilinear for upsamplers that read a guide.
+        image_skip: blocks without a skip also concatenate that convolution of the image, whatever the upsampler.
         variant: ``r50_vit_b16``, ``vit_b16`` (no skips) or ``tiny``.
         deep_supervision: in training mode return a list of logits: the final ones, then those of the blocks before the
             last, finest first.
@@ -72,6 +73,7 @@ class TransUNet(nn.Module):
         upsampler: str = PUBLISHED_UPSAMPLER,
         upsampler_options: Mapping[str, Any] | None = None,
         image_guide: bool = True,
+        image_skip: bool = False,
         variant: str = "r50_vit_b16",
         deep_supervision: bool = False,
     ) -> None:
@@ -107,6 +109,7 @@ class TransUNet(nn.Module):
             upsampler,
             dict(upsampler_options or {}),
             image_guide,
+            image_skip,
         )
         self.head = nn.Conv2d(sizes.decoder_channels[-1], out_channels, 3, padding=1)
         coarser = sizes.decoder_channels[-2::-1] if deep_supervision else ()
@@ -136,18 +139,21 @@ class Decoder(nn.Module):
         upsampler: str,
         options: dict[str, Any],
         image_guide: bool,
+        image_skip: bool,
     ) -> None:
         super().__init__()
         needs_guide = upsampler_class(upsampler).needs_guide
-        self.image_guide = conv_norm_relu(image_channels, IMAGE_GUIDE_CHANNELS) if needs_guide and image_guide else None
+        reads_image = image_skip or (needs_guide and image_guide)
+        self.image_guide = conv_norm_relu(image_channels, IMAGE_GUIDE_CHANNELS) if reads_image else None
         steps = []
         for skip, out in zip((*skip_channels, 0), out_channels, strict=True):
             guide = skip or (IMAGE_GUIDE_CHANNELS if self.image_guide is not None else None)
             unguided = needs_guide and guide is None
             name, further = (PUBLISHED_UPSAMPLER, {}) if unguided else (upsampler, options)
             up = step_upsampler(name, 2, in_channels, guide, 2, further)
-            fuse = nn.Sequential(conv_norm_relu(in_channels + skip, out), conv_norm_relu(out, out))
-            steps.append(GuidedStep(up, fuse, join="concat" if skip else "none"))
+            joined = skip or (IMAGE_GUIDE_CHANNELS if image_skip else 0)
+            fuse = nn.Sequential(conv_norm_relu(in_channels + joined, out), conv_norm_relu(out, out))
+            steps.append(GuidedStep(up, fuse, join="concat" if joined else "none"))
             in_channels = out
         self.steps = nn.ModuleList(steps)
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from medups.networks import TransUNet
+from medups.networks import TransUNet, swap_upsampling
 from medups.networks.transunet import VARIANTS
 from medups.weights import load_published
 
@@ -58,6 +58,20 @@ def test_without_skips(monkeypatch, upsampler):
     if upsampler in ("resfu", "fade"):
         assert [tuple(guide.shape[2:]) for guide in guides] == [(8, 12), (16, 24), (32, 48), (64, 96)]
     assert sum(p.numel() for p in network.parameters()) < 1e6
+
+
+@pytest.mark.parametrize("upsampler", ["linear", "resfu", "freqfusion"])
+def test_image_skip(upsampler):
+    """The last block reads the upsampled map and the convolution of the image, and every part of both learns."""
+    torch.manual_seed(0)
+    network = TransUNet(64, 2, 3, upsampler, image_skip=True, variant="tiny")
+    assert network.decoder.steps[-1].fuse[0][0].in_channels == 16 + 16
+    network(torch.randn(2, 2, 64, 64)).square().sum().backward()
+    idle = [name for name, p in network.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    assert all("upsampler" in name and name.endswith("bias") for name in idle), idle
+    swap_upsampling(network, "linear")
+    assert network.decoder.image_guide is not None
+    assert network(torch.randn(1, 2, 64, 64)).shape == (1, 3, 64, 64)
 
 
 def test_upsampler_follows_the_configuration():

@@ -181,7 +181,7 @@ def _drop_unused_stems(net: nn.Module) -> None:
             steps: list[Any] = [
                 step for step in module.modules() if isinstance(step, GuidedStep) and step.join == "none"
             ]
-            if not any(reads_guide(step.upsampler) for step in steps):
+            if steps and not any(reads_guide(step.upsampler) for step in steps):  # else fused, or read, by a step
                 module.image_guide = None
                 for step in steps:
                     step.upsampler.guide_channels = None
