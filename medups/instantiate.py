@@ -17,8 +17,11 @@ _NETWORKS = (
 # Module prefixes that a target may have, each with the names allowed in it (None: any public class of the module).
 ALLOWED: Mapping[str, tuple[str, ...] | None] = {
     "medups.networks": None,
+    "medups.networks.pictures": None,
     "medups.inference": None,
     "medups.data.transforms": None,
+    "medups.data.pictures.transforms": None,
+    "medups.training.losses": None,
     "monai.networks.nets": _NETWORKS,
     "monai.losses": None,
     "torch.optim": None,
@@ -44,6 +47,8 @@ def instantiate(spec: Mapping[str, Any], source: str = "config", **extra: Any) -
         return target(**arguments, **extra)
     except (TypeError, ValueError) as error:
         raise InputError(f"{source}: {spec['_target_']} rejected its arguments: {error}") from error
+    except ImportError as error:
+        raise InputError(f"{source}: {spec['_target_']} cannot be used here: {error}") from error
 
 
 def _value(value: Any, source: str) -> Any:

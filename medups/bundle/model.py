@@ -51,6 +51,11 @@ class Model:
     preprocessing: Compose = field(repr=False)
 
     @property
+    def task(self) -> str:
+        """The name of the kind of task."""
+        return str(self.definition["medups"].get("task", "volume"))
+
+    @property
     def orientation(self) -> str:
         """The axis codes of the canonical orientation."""
         return str(self.definition["medups"]["orientation"])
@@ -100,11 +105,16 @@ def make_model(definition: Mapping[str, Any], source: str) -> Model:
         raise InputError(f"{source}: network_def is a {type(network).__name__}, expected a network")
     return Model(
         network=network,
-        labels=LabelSet(about["labels"]["name"], {int(k): v for k, v in about["labels"]["organs"].items()}),
+        labels=_labels(about["labels"]),
         definition={name: definition[name] for name in _SECTIONS},
         inferer=instantiate(definition["inferer"], source),
         preprocessing=Compose([instantiate(spec, source) for spec in definition["preprocessing"]]),
     )
+
+
+def _labels(table: Mapping[str, Any]) -> LabelSet:
+    organs = {int(number): name for number, name in table["organs"].items()}
+    return LabelSet(table["name"], organs, frozenset(table.get("ignore", ())))
 
 
 def define(
@@ -136,7 +146,7 @@ def define(
         "inferer": dict(inferer),
         "medups": {
             "format": _FORMAT,
-            "labels": {"name": labels.name, "organs": {str(k): v for k, v in labels.organs.items()}},
+            "labels": labels.as_dict(),
             "orientation": ORIENTATION,
             "spacing": list(spacing) if spacing else None,
             "split": {part: list(names) for part, names in split.items()},
@@ -193,7 +203,7 @@ def _metadata(model: Model, description: str) -> dict[str, Any]:
         "pytorch_version": torch.__version__,
         "numpy_version": np.__version__,
         "required_packages_version": {"medups": medups.__version__, "python": platform.python_version()},
-        "task": f"Segmentation of {model.modality} scans" if about.get("task", "volume") == "volume" else about["task"],
+        "task": f"Segmentation of {model.modality} scans" if model.task == "volume" else model.task,
         "description": description,
         "authors": "",
         "copyright": "",

@@ -24,6 +24,17 @@ def inference_sections(definition: Mapping[str, Any]) -> dict[str, Any]:
     grid of the scan.
     """
     about = definition["medups"]
+    program = {
+        **_RUN,
+        "predictor": {
+            "_target_": "medups.workflows.monai_run.Predictor",
+            "bundle": "@bundle_root",
+            "device": "@device",
+        },
+        "run": ["$@predictor(@input, @output)"],
+    }
+    if about.get("task", "volume") != "volume":  # MONAI Label shows volumes
+        return program
     load: list[dict[str, Any]] = [
         {"_target_": "LoadImaged", "keys": "image"},
         {"_target_": "EnsureChannelFirstd", "keys": "image"},
@@ -36,13 +47,7 @@ def inference_sections(definition: Mapping[str, Any]) -> dict[str, Any]:
         "nearest_interp": True,
     }  # fmt: skip
     return {
-        **_RUN,
-        "predictor": {
-            "_target_": "medups.workflows.monai_run.Predictor",
-            "bundle": "@bundle_root",
-            "device": "@device",
-        },
-        "run": ["$@predictor(@input, @output)"],
+        **program,
         "pre_transforms": {"_target_": "Compose", "transforms": [*load, *definition["preprocessing"]]},
         "post_transforms": {"_target_": "Compose", "transforms": [back]},
     }

@@ -10,6 +10,9 @@ from medups.errors import InputError
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
+    parser.add_argument(
+        "--task", choices=("volume", "semantic_image"), default="volume", help="semantic_image: masks of pictures"
+    )
     parser.add_argument("--pred", required=True, metavar="FILE|FOLDER")
     parser.add_argument("--label", required=True, metavar="FILE|FOLDER")
     parser.add_argument("--image", metavar="FILE|FOLDER", help="the scans, for the pictures")
@@ -38,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
+    if options.task == "semantic_image":
+        _run_pictures(options)
+        return
     from medups.data.volumes.volume import CT_WINDOW
     from medups.report.tables import print_summary
     from medups.workflows.evaluate import evaluate
@@ -66,6 +72,26 @@ def run(options: argparse.Namespace) -> None:
         print_summary(result.evaluation.summary(), terminal.console)
         cases = len(result.evaluation.cases)
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and {cases} pictures in overlays")
+
+
+def _run_pictures(options: argparse.Namespace) -> None:
+    from medups.report.tables import print_picture_summary
+    from medups.workflows.evaluate_pictures import evaluate_images
+
+    with Terminal().live() as terminal:
+        result = evaluate_images(
+            options.pred,
+            options.label,
+            image=options.image,
+            pred_labels=options.pred_labels,
+            label_labels=options.label_labels,
+            output=options.output,
+            progress=terminal,
+        )
+        if result.unused_labels:
+            terminal.log(f"skipped {len(result.unused_labels)} labels without a prediction")
+        print_picture_summary(result.evaluation.summary(), terminal.console)
+        terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and pictures in overlays")
 
 
 def _tolerance(text: str) -> float | dict[str, float]:

@@ -24,12 +24,14 @@ from medups.cli import (
     prepare,
     qc,
     report,
+    scenes,
     train,
 )
 from medups.errors import InputError
 
 _COMMANDS = (
-    phantom, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, report, analyze, export,
+    phantom, scenes, prepare, train, ensemble, baseline, info, check, predict, qc, evaluate, compare, report, analyze,
+    export,
 )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -31,18 +32,36 @@ class UnknownIdsError(InputError):
 
 @dataclass(frozen=True)
 class LabelSet:
-    """A named table of ids and organs; id 0 is background and not listed."""
+    """A named table of ids and organs, or other classes; id 0 is background and not listed.
+
+    Args:
+        ignore: ids of pixels without a class, which are neither trained on nor scored; if 0 is among them, there is no
+            background class.
+    """
 
     name: str
     organs: Mapping[int, str]
+    ignore: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
+        if both := sorted(self.ignore & set(self.organs)):
+            raise InputError(f"label set {self.name}: ids {both} are both named and ignored")
         if len(set(self.organs.values())) != len(self.organs) or any(number < 1 for number in self.organs):
             raise InputError(f"label set {self.name}: ids must be positive and organ names unique, got {self.organs}")
 
     @property
     def names(self) -> list[str]:
         return list(self.organs.values())
+
+    @property
+    def channels(self) -> dict[int, str]:
+        """Ids and names in the order of a network's channels: the background first, unless 0 is ignored."""
+        return {**({} if 0 in self.ignore else {0: "background"}), **self.organs}
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, for JSON."""
+        ignore = {"ignore": sorted(self.ignore)} if self.ignore else {}
+        return {"name": self.name, "organs": {str(number): name for number, name in self.organs.items()}, **ignore}
 
     def id_of(self, organ: str) -> int:
         for number, name in self.organs.items():
@@ -52,7 +71,7 @@ class LabelSet:
 
     def check_ids(self, labels: LabelArray, source: str) -> None:
         """Raise InputError if ``labels`` contains an id that is not in this set."""
-        ids = set(np.unique(labels).tolist()) - {0}
+        ids = set(np.unique(labels).tolist()) - {0} - self.ignore
         unknown = sorted(ids - set(self.organs))
         if unknown:
             fitting = fitting_sets(ids)
@@ -96,16 +115,22 @@ class LabelSet:
 
 
 def list_label_sets() -> list[str]:
-    """The names of the shipped label sets."""
+    """The names of the shipped label sets of scans."""
     return sorted(path.stem for path in (configs_dir() / "labels").glob("*.yaml"))
+
+
+def list_class_sets() -> list[str]:
+    """The names of the shipped label sets of pictures."""
+    return sorted(path.stem for path in (configs_dir() / "classes").glob("*.yaml"))
 
 
 def label_set(name_or_path: str) -> LabelSet:
     """A shipped label set by name, or one from a file.
 
     Args:
-        name_or_path: a name of :func:`list_label_sets`, a YAML file with ``name`` and ``organs``, a mask's
-            ``.labels.json``, or a ``dataset.json``.
+        name_or_path: a name of :func:`list_label_sets` or :func:`list_class_sets`; a YAML file with ``name``,
+            ``organs`` or ``classes``, and ``ignore``; a mask's ``.labels.json``; a ``classes.json``; or a
+            ``dataset.json``.
 
     Raises:
         InputError: an unknown name, or a file without a label set.
@@ -115,11 +140,13 @@ def label_set(name_or_path: str) -> LabelSet:
         content = read_json(path)
         if isinstance(content, dict) and "labels" in content:
             return LabelSet.of_json(content, path)
+        if isinstance(content, dict) and "organs" in content:
+            return _from_content(content, path)
         return _from_table(path.name, content, path)
-    shipped = configs_dir() / "labels" / f"{name_or_path}.yaml"
+    shipped = configs_dir() / ("classes" if name_or_path in list_class_sets() else "labels") / f"{name_or_path}.yaml"
     source = path if path.suffix in (".yaml", ".yml") else shipped
     if not source.is_file():
-        known = list_label_sets()
+        known = [*list_label_sets(), *list_class_sets()]
         raise InputError(
             f"unknown label set {name_or_path!r}; known sets are {', '.join(known)}; a YAML file works too"
             f"{_suggest(name_or_path, known)}"
@@ -128,9 +155,7 @@ def label_set(name_or_path: str) -> LabelSet:
         content = yaml.safe_load(source.read_text(encoding="utf-8"))
     except (OSError, ValueError, yaml.YAMLError) as error:
         raise InputError(f"{source}: expected a YAML label set, found {error}") from error
-    if not isinstance(content, dict) or "organs" not in content:
-        raise InputError(f"{source}: expected the keys name and organs")
-    return _from_table(str(content.get("name", source.stem)), content["organs"], source)
+    return _from_content(content, source)
 
 
 def fitting_sets(ids: Set[int]) -> list[str]:
@@ -152,11 +177,21 @@ def organ_names(spec: str, known: Sequence[str]) -> list[str]:
     return names
 
 
-def _from_table(name: str, table: object, source: Path) -> LabelSet:
+def _from_content(content: Any, source: Path) -> LabelSet:
+    table = content.get("organs", content.get("classes")) if isinstance(content, dict) else None
+    if table is None:
+        raise InputError(f"{source}: expected the keys name, and organs or classes")
+    ignore = content.get("ignore", [])
+    if not isinstance(ignore, list) or not all(isinstance(number, int) for number in ignore):
+        raise InputError(f"{source}: ignore must be a list of ids, found {ignore!r}")
+    return _from_table(str(content.get("name", source.stem)), table, source, frozenset(ignore))
+
+
+def _from_table(name: str, table: object, source: Path, ignore: frozenset[int] = frozenset()) -> LabelSet:
     if not isinstance(table, dict):
         raise InputError(f"{source}: expected ids mapped to organ names, found {type(table).__name__}")
     try:
-        return LabelSet(name, {int(number): str(organ) for number, organ in table.items()})
+        return LabelSet(name, {int(number): str(organ) for number, organ in table.items()}, ignore)
     except ValueError as error:
         raise InputError(f"{source}: expected whole-number ids mapped to organ names, found {error}") from error
 

@@ -44,6 +44,21 @@ class SampleError(RuntimeError):
     """A sample could not be read or transformed."""
 
 
+class EpochOrder:
+    """Every one of ``length`` items once per epoch, in a new order each time."""
+
+    def __init__(self, length: int) -> None:
+        self.length = length
+        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+
+    def place(self, n: int, seed: int) -> int:
+        """The item of sample ``n``."""
+        epoch, position = divmod(n, self.length)
+        if self._order is None or self._order[0] != (seed, epoch):
+            self._order = (seed, epoch), generator(seed, epoch, stream=1).permutation(self.length)
+        return int(self._order[1][position])
+
+
 class Slices:
     """Every slice once per epoch, in a new order each time.
 
@@ -56,7 +71,7 @@ class Slices:
         self.cases = cases
         self.balanced = balanced
         self.index = [(number, row) for number, case in enumerate(cases) for row in range(case.image.shape[0])]
-        self._order: tuple[tuple[int, int], NDArray[np.int64]] | None = None
+        self._order = EpochOrder(len(self.index))
         self._organ_slices = self._slices_by_organ() if balanced else []
 
     def __len__(self) -> int:
@@ -71,7 +86,7 @@ class Slices:
         return f"case {self.cases[number].name} slice {row}"
 
     def _place(self, n: int, seed: int) -> tuple[int, int]:
-        return self._balanced(n, seed) or self._in_order(n, seed)
+        return self._balanced(n, seed) or self.index[self._order.place(n, seed)]
 
     def _slices_by_organ(self) -> list[list[tuple[int, int]]]:
         slices: dict[int, list[tuple[int, int]]] = {}
@@ -90,12 +105,6 @@ class Slices:
             return None
         slices = self._organ_slices[rng.integers(len(self._organ_slices))]
         return slices[rng.integers(len(slices))]
-
-    def _in_order(self, n: int, seed: int) -> tuple[int, int]:
-        epoch, position = divmod(n, len(self.index))
-        if self._order is None or self._order[0] != (seed, epoch):
-            self._order = (seed, epoch), generator(seed, epoch, stream=1).permutation(len(self.index))
-        return self.index[self._order[1][position]]
 
 
 class Patches:

@@ -8,12 +8,14 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.evaluation.pictures import PROTOCOL as PIXELS
 from medups.evaluation.published import Published
 from medups.evaluation.statistics import Difference, holm, paired_difference, rank_shares
-from medups.metrics.case import Protocol
 
-COMPARED = {"dice": True, "surface_dice": True, "hd95": False}
+COMPARED = {"dice": True, "surface_dice": True, "hd95": False, "iou": True, "boundary_iou": True}
 """The measures that are compared, and whether higher is better."""
+_OF_PICTURES = ("dice", "iou", "boundary_iou")
+_OF_VOLUMES = ("dice", "surface_dice", "hd95")
 OVERALL = "mean"
 
 
@@ -54,7 +56,7 @@ class Comparison:
         published: numbers from papers, shown beside the means and not compared.
     """
 
-    protocol: Protocol
+    protocol: str
     cases: list[str]
     organs: list[str]
     models: list[str]
@@ -71,8 +73,13 @@ class Comparison:
         return list(self.means[self.models[0]])
 
 
+def compared(protocol: str) -> tuple[str, ...]:
+    """The measures that are compared under a protocol; the first one decides ranks."""
+    return _OF_PICTURES if protocol == PIXELS else _OF_VOLUMES
+
+
 def compare_runs(
-    models: Mapping[str, Sequence[Run]], cases: Sequence[str], organs: Sequence[str], protocol: Protocol
+    models: Mapping[str, Sequence[Run]], cases: Sequence[str], organs: Sequence[str], protocol: str
 ) -> Comparison:
     """Compare every model with the first one.
 
@@ -82,7 +89,9 @@ def compare_runs(
         models: runs (seeds) by name.
     """
     names, rows = list(models), [*organs, OVERALL]
-    measures = [name for name in COMPARED if all(name in run.scores for runs in models.values() for run in runs)]
+    measures = [
+        name for name in compared(protocol) if all(name in run.scores for runs in models.values() for run in runs)
+    ]
     tables = {measure: _common(models, measure) for measure in measures}
     differences = {
         measure: {name: _differences(table[name], table[names[0]], rows) for name in names[1:]}

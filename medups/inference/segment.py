@@ -81,6 +81,16 @@ def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.de
     return model.inferer(prepared, model.network, device=device)
 
 
+def channels_of(
+    model: Model, picture: NDArray[np.uint8], device: torch.device | str, bf16: bool = False
+) -> NDArray[np.uint8]:
+    """The channel of each pixel [H, W] of a picture [H, W, 3]."""
+    sample: Any = model.preprocessing({"image": torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0).float()})
+    image = torch.from_numpy(np.asarray(sample["image"], dtype=np.float32))  # without MONAI's metadata
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        return model.inferer(image, model.network, device=device)
+
+
 def memory_bytes(model: Model, scan: Volume) -> int:
     """Host memory for :func:`segment` beyond the scan itself and the network's own for its windows or slices."""
     grid, shape = _grids(scan, model)

@@ -26,17 +26,38 @@ def write_results(folder: Path, evaluation: Evaluation) -> None:
 
 def print_summary(summary: Mapping[str, Any], console: Console) -> None:
     """Print one row per organ, and the mean last."""
-    header, *organs, mean = summary_rows(summary)
-    table = Table(title=f"protocol {summary['protocol']}, {summary['n_cases']} cases")
-    for column in header:
-        table.add_column(column, justify="left" if column == "organ" else "right")
-    for row in organs:
-        table.add_row(*row)
-    table.add_section()
-    table.add_row(*mean)
-    console.print(table)
+    header, *rows = summary_rows(summary)
+    _print_rows(f"protocol {summary['protocol']}, {summary['n_cases']} cases", header, rows, console)
     if note := definitions(summary):
         console.print(note, highlight=False)
+
+
+def print_picture_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Print one row per class, and the mean last."""
+    header, *classes, mean = picture_summary_rows(summary)
+    title = f"{summary['n_cases']} pictures, pixel accuracy {number(summary['accuracy'], 3)}"
+    _print_rows(title, header, [*classes, mean], console)
+
+
+def picture_summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The header, one row per class, and the mean."""
+    shown = ("iou", "boundary_iou", "dice", "recall")
+    rows = [["class", *(title_of(measure, summary["protocol"]) for measure in shown), "pictures"]]
+    for name, row in summary["organs"].items():
+        rows.append([name, *(number(row[measure], 3) for measure in shown), str(row["n"])])
+    return [*rows, ["mean", *(number(summary["mean"][measure], 3) for measure in shown), ""]]
+
+
+def _print_rows(title: str, header: list[str], rows: list[list[str]], console: Console) -> None:
+    """Print rows, the last one, the mean, apart from the others."""
+    table = Table(title=title)
+    for place, column in enumerate(header):
+        table.add_column(column, justify="right" if place else "left")
+    for row in rows[:-1]:
+        table.add_row(*row)
+    table.add_section()
+    table.add_row(*rows[-1])
+    console.print(table)
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
@@ -68,6 +89,9 @@ def definitions(summary: Mapping[str, Any]) -> str:
 def title_of(measure: str, protocol: str) -> str:
     """What tables and figures call a measure."""
     titles = {
+        "iou": "IoU",
+        "boundary_iou": "boundary IoU",
+        "recall": "class accuracy",
         "dice": "Dice",
         "surface_dice": "surface Dice",
         "hd95": f"HD95, {hd95_unit(protocol)}",

@@ -6,7 +6,7 @@ import math
 
 from medups.errors import InputError
 from medups.settings.fields import check_ranges
-from medups.settings.schema import NetworkSettings, Settings, TrainingSettings
+from medups.settings.schema import PICTURE_FORMATS, NetworkSettings, Settings, TrainingSettings
 
 
 def check(settings: Settings) -> None:
@@ -15,6 +15,7 @@ def check(settings: Settings) -> None:
     if not settings.output:
         raise InputError("output must name a folder, got nothing")
     _check_network(settings.network)
+    _check_task(settings)
     _check_training(settings.training)
     if settings.network.sampling not in settings.training.augmentation:
         raise InputError(
@@ -33,12 +34,27 @@ def check_complete(settings: Settings) -> None:
         "data.root": data.format == "list" or data.root,
         "data.cases": data.format != "list" or data.cases,
         "data.split.train": data.format != "list" or data.split.train,
-        "data.source_labels": data.format not in ("list", "folders", "synapse") or data.source_labels,
+        "data.source_labels": data.format not in ("list", "folders", "synapse", "pictures") or data.source_labels,
     }
     missing = [name for name, given in required.items() if not given]
     if missing:
         raise InputError(
             f"missing settings for data.format={data.format}: {', '.join(missing)}; set each with key=value"
+        )
+
+
+def _check_task(settings: Settings) -> None:
+    pictures = settings.network.sampling == "pictures"
+    if pictures != (settings.task == "semantic_image"):
+        kind = "pictures" if pictures else "scans"
+        raise InputError(
+            f"task={settings.task}: network={settings.network.name} is for {kind}; choose task=semantic_image with a "
+            "network for pictures, or task=volume with one for scans"
+        )
+    if pictures != (settings.data.format in PICTURE_FORMATS):
+        raise InputError(
+            f"data.format={settings.data.format}: task={settings.task} reads "
+            + (f"pictures: {' or '.join(PICTURE_FORMATS)}" if pictures else "scans; choose another data")
         )
 
 

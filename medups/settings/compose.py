@@ -146,6 +146,15 @@ def _register() -> None:
     def num_classes(labels: str) -> int:
         return max(label_set(labels).organs) + 1
 
+    def num_channels(labels: str) -> int:
+        return len(label_set(labels).channels)
+
     ConfigStore.instance().store("schema", Settings)
     OmegaConf.register_new_resolver("num_classes", num_classes, replace=True)
+
+    def given(value: str | None, otherwise: str) -> str:
+        return value or otherwise
+
+    OmegaConf.register_new_resolver("given", given, replace=True)
+    OmegaConf.register_new_resolver("num_channels", num_channels, replace=True)
     OmegaConf.register_new_resolver("suffix", suffix, replace=True)

@@ -8,7 +8,9 @@ from typing import Any
 from medups.data.volumes.volume import CT_WINDOW
 from medups.settings.fields import setting
 
-_FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list")
+PICTURE_FORMATS = ("pictures", "voc")
+_FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list", *PICTURE_FORMATS)
+_TASKS = ("volume", "semantic_image")
 _LAYOUTS = ("transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet")
 
 
@@ -47,7 +49,7 @@ class NetworkSettings:
     spacing: list[float] | None = setting(
         None, "spacing that scans are resampled to, along slices, rows and columns; null: no resampling", unit="mm"
     )
-    sampling: str = setting("slices", "kind of training sample", choices=("slices", "patches"))
+    sampling: str = setting("slices", "kind of training sample", choices=("slices", "patches", "pictures"))
     patches_per_case: int = setting(4, "patches per case in one epoch, on average", low=1)
     module: dict[str, Any] = setting(dict, "_target_ and arguments of the network")
     inferer: dict[str, Any] = setting(dict, "_target_ and arguments of the inferer; roi_size is also the patch size")
@@ -100,7 +102,7 @@ class TrainingSettings:
         dict, "_target_ and arguments of the optimizer; lr and weight_decay are required"
     )
     loss: dict[str, Any] = setting(dict, "_target_ and arguments of the loss")
-    augmentation: dict[str, list[Any]] = setting(dict, "transforms by sampling: slices, patches")
+    augmentation: dict[str, list[Any]] = setting(dict, "transforms by sampling: slices, patches, pictures")
 
 
 @dataclass
@@ -121,6 +123,7 @@ class Settings:
     upsampler: UpsamplerSettings = setting(UpsamplerSettings, "the upsampler")
     training: TrainingSettings = setting(TrainingSettings, "the recipe")
     weights: WeightsSettings = setting(WeightsSettings, "published weights to start from")
+    task: str = setting("volume", "kind of task: what is read, learned and scored", choices=_TASKS)
     name: str = setting("", "title of the run, for logs and the bundle")
     output: str = setting("", "run folder; ~ is expanded")
     seed: int = setting(0, "random seed of initial weights, samples and dropout", low=0)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from numpy.typing import NDArray
@@ -18,6 +18,10 @@ class Task(Protocol):
     def name(self) -> str:
         """The name that a bundle's definition stores."""
 
+    @property
+    def measure(self) -> str:
+        """What the validation scores are, such as Dice."""
+
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
         """Convert the arrays of a sample to the dict that transforms take."""
 
@@ -30,8 +34,11 @@ class Task(Protocol):
     def target(self, batch: Batch) -> Tensor:
         """The target that the loss compares with the network's output."""
 
-    def score(self, prediction: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
-        """Validation scores of one case by class, higher is better; classes without a score are left out."""
+    def score(self, prediction: Any, reference: Any) -> Any:
+        """What :meth:`summarize` needs to know of one case; small, because processes exchange it."""
+
+    def summarize(self, scores: Sequence[Any]) -> dict[str, float]:
+        """Validation scores over all cases by class, higher is better; classes without a score are left out."""
 
     def data_format(self, definition: Mapping[str, Any]) -> dict[str, Any]:
         """MONAI's ``network_data_format`` for the bundle's metadata."""

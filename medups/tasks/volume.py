@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -38,6 +39,7 @@ class VolumeTask:
 
     labels: LabelSet
     name: ClassVar[str] = "volume"
+    measure: ClassVar[str] = "Dice"
 
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
         image, label = arrays
@@ -60,6 +62,14 @@ class VolumeTask:
             organ: dice(prediction == number, reference == number) for number, organ in self.labels.organs.items()
         }
         return {organ: score for organ, score in scores.items() if score is not None}
+
+    def summarize(self, scores: Sequence[Mapping[str, float]]) -> dict[str, float]:
+        """Mean over the cases by organ."""
+        values: dict[str, list[float]] = {}
+        for case in scores:
+            for organ, score in case.items():
+                values.setdefault(organ, []).append(score)
+        return {organ: float(np.mean(known)) for organ, known in values.items()}
 
     def data_format(self, definition: Mapping[str, Any]) -> dict[str, Any]:
         channels = {"0": "background", **{str(number): organ for number, organ in self.labels.organs.items()}}

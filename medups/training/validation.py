@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
-import numpy as np
 from lightning_fabric import Fabric
 from numpy.typing import NDArray
 from torch import nn
@@ -34,17 +33,12 @@ class Validator(Generic[CaseType]):
     on_first: Callable[[CaseType, NDArray[Any], NDArray[Any], int], None]
 
     def __call__(self, network: nn.Module, step: int) -> dict[str, float]:
-        """Mean score over the cases by class; classes without a score are left out."""
-        local: list[dict[str, float]] = []
+        """The task's scores over the cases by class; classes without a score are left out."""
+        local: list[Any] = []
         for number in range(self.fabric.global_rank, len(self.cases), self.fabric.world_size):
             case = self.cases[number]
             prediction, reference = self.predict(network, case)
             local.append(self.task.score(prediction, reference))
             if number == 0:
                 self.on_first(case, prediction, reference, step)
-        scores: dict[str, list[float]] = {}
-        for process_scores in gathered_objects(local):
-            for case_scores in process_scores:
-                for name, score in case_scores.items():
-                    scores.setdefault(name, []).append(score)
-        return {name: float(np.mean(values)) for name, values in scores.items()}
+        return self.task.summarize([score for scores in gathered_objects(local) for score in scores])

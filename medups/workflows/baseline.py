@@ -31,7 +31,7 @@ def baseline(settings: Settings, progress: Progress | None = None) -> Path:
     run = set_up_run(settings, dataset, progress)
     _check_scans(run.model, progress.track(dataset.test, "checking scans", len(dataset.test)))
     classes = max(run.model.labels.organs) + 1
-    classifier = VoxelClassifier.fit(run.train, classes, settings.seed)
+    classifier = VoxelClassifier.fit(run.samples.train, classes, settings.seed)
     for case in progress.track(dataset.test, "baseline masks", len(dataset.test)):
         scan = read_scan(case.image)
         grid = Grid(scan.data.shape, scan.affine)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.errors import InputError
-from medups.evaluation.comparison import COMPARED, Comparison, Run, compare_runs
+from medups.evaluation.comparison import Comparison, Run, compare_runs, compared
 from medups.evaluation.nnunet import PROTOCOL, dice_by_case, is_nnunet
 from medups.evaluation.published import published as published_table
 from medups.io.files import read_json, require_writable, user_path
@@ -96,7 +96,7 @@ def _read(folder: Path) -> _Evaluated:
     organs = {name: index for index, name in enumerate(summary["organs"])}
     scores: dict[str, NDArray[np.float64]] = {}
     try:
-        for measure in (measure for measure in COMPARED if rows and measure in rows[0]):
+        for measure in (measure for measure in compared(summary["protocol"]) if rows and measure in rows[0]):
             values = np.full((len(organs), len(cases)), np.nan)
             for row in rows:
                 if row[measure]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,15 +27,15 @@ from medups.io.files import file_sha256, user_path, write_bytes
 from medups.metrics.organs import organ_facts
 from medups.progress import Progress, SilentProgress
 from medups.report.preview import preview_png
-from medups.workflows.jobs import Job, Jobs, list_jobs
+from medups.tasks import SemanticImageTask
+from medups.workflows.jobs import Job, list_jobs
 from medups.workflows.options import PredictOptions
-from medups.workflows.records import finished, scan_state, write_failure, write_record, write_summary
+from medups.workflows.predict_pictures import PictureRun, list_pictures
+from medups.workflows.prediction import PredictionRun
+from medups.workflows.records import write_record
 from medups.workflows.shares import Shares
-from medups.workflows.stages import in_stages
 
 _WORTH_SAYING = 2**30  # bytes of memory
-_SHOWN = 8  # failures in the last message
-_READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
 
 
 def predict(
@@ -81,6 +81,11 @@ def predict(
     bundle = load_bundle(folder, chosen)
     options.check(bundle.labels)
     names = _names(bundle, cases, str(model))
+    if bundle.task == SemanticImageTask.name:
+        listed = list_pictures(user_path(source), user_path(output), names)
+        settings = _settings(folder, options)
+        PictureRun(bundle, chosen, options, settings, progress, shares, listed.folder).all(listed, skip_existing)
+        return [job.mask for job in listed.jobs]
     with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
         listed = list_jobs(
             user_path(source),
@@ -90,74 +95,18 @@ def predict(
             series=options.series,
             scratch=Path(scratch),
         )
-        run = _Run(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
+        run = _VolumeRun(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
         run.all(listed, skip_existing)
     return [job.mask for job in listed.jobs]
 
 
-@dataclass
-class _Run:
-    """Jobs with the same model and options."""
+class _VolumeRun(PredictionRun):
+    """Scans, whose masks have their grids."""
 
-    model: Model
-    device: torch.device
-    options: PredictOptions
-    settings: dict[str, Any]
-    progress: Progress
-    shares: Shares
-    folder: Path | None
-
-    def all(self, listed: Jobs, skip_existing: bool) -> None:
-        """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
-        total = len(listed.jobs) + len(listed.problems)
-        if self.shares.rank == 0:
-            for note in listed.set_aside:
-                self.progress.log(f"set aside: {note}")
-            for problem in listed.problems:
-                self.progress.log(f"failed: {problem}")
-        kept: list[Job] = []
-        failed: list[tuple[Job, str]] = []
-
-        def pending() -> Iterator[Job]:
-            for job in self.progress.track(self.shares.of(listed.jobs), "scans", len(listed.jobs)):
-                if self._is_done(job, skip_existing):
-                    kept.append(job)
-                else:
-                    yield job
-
-        for job, error in in_stages(pending(), (self._read, self._segment, self._write), ahead=is_small):
-            if error is not None:
-                failed.append((job, str(error)))
-                if total > 1:
-                    self.progress.log(f"failed: {error}")
-        if kept:
-            self.progress.log(f"kept {len(kept)} existing mask{'s' if len(kept) > 1 else ''}")
-        self._finish(listed, failed)
-        problems = [*listed.problems, *(error for _, error in failed)]
-        if problems:
-            count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
-            rest = f"; and {len(problems) - _SHOWN} more, listed above" if len(problems) > _SHOWN else ""
-            raise InputError(count + "; ".join(problems[:_SHOWN]) + rest)
-
-    def _finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
-        """Record failures, and summarize the folder when all processes are done."""
-        if self.folder is not None and self.folder.is_dir():
-            for job, reason in failed:
-                write_failure(self.folder, job.scan, reason)
-        self.shares.wait("scans done")
-        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
-            write_summary(self.folder, [job.scan.name for job in listed.jobs], listed.problems)
-        self.shares.wait("summary written")
-
-    def _is_done(self, job: Job, skip_existing: bool) -> bool:
-        if skip_existing and all(file.exists() for file in job.files.values()):
-            return True
-        return self.folder is not None and finished(self.folder, job.scan, self.settings) is not None
-
-    def _read(self, job: Job) -> Volume:
+    def read(self, job: Job) -> Volume:
         return read_scan(job.scan, self.options.resample)
 
-    def _segment(self, job: Job, scan: Volume) -> _Segmented:
+    def segment(self, job: Job, scan: Volume) -> _Segmented:
         began = time.perf_counter()
         for warning in scan.warnings:
             self.progress.log(f"warning: {scan.source}: {warning}")
@@ -167,7 +116,7 @@ class _Run:
         mask, labels = segment_scan(self.model, scan, self.device, self.options, self.progress.share(job.scan.name))
         return _Segmented(scan, mask, labels, time.perf_counter() - began)
 
-    def _write(self, job: Job, done: _Segmented) -> None:
+    def write(self, job: Job, done: _Segmented) -> None:
         scan, labels, ids = done.scan, done.labels, done.mask.ids
         files = write_masks(job.files, ids, scan, labels)
         if done.mask.uncertainty is not None:
@@ -193,11 +142,6 @@ class _Segmented:
     mask: Segmentation
     labels: LabelSet
     seconds: float
-
-
-def is_small(job: Job) -> bool:
-    """Whether a scan may be read while another one is segmented."""
-    return scan_state(job.scan)["bytes"] < _READ_AHEAD
 
 
 def segment_scan(

@@ -20,7 +20,7 @@ from medups.progress import Progress, SilentProgress
 from medups.report.dataset import write_cases
 from medups.report.overlay import overlay_png, write_overlays
 from medups.settings.schema import Settings
-from medups.workflows.setup import source_of, transforms_of
+from medups.workflows.kinds.volume import source_of, transforms_of
 
 
 @dataclass(frozen=True)

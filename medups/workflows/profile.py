@@ -34,12 +34,12 @@ def profile(settings: Settings, progress: Progress | None = None) -> dict[str, f
     fabric = make_fabric(training.accelerator, training.devices, training.num_nodes, training.precision)
     launch(fabric)
     run = set_up_run(settings, open_dataset(settings.data), progress)
-    plan = plan_of(training, len(run.source))
+    plan = plan_of(training, len(run.samples.source))
     workers = max(1, plan.workers)
     steps = max(_STEPS, 4 * workers)
     prefetched = 2 * workers  # batches that are ready when timing starts
     length = (prefetched + steps + 1) * plan.batch_size
-    stream = SampleStream(run.source, run.transform, run.task, settings.seed, length)
+    stream = SampleStream(run.samples.source, run.samples.transform, run.task, settings.seed, length)
     loss = objective(run.loss)
     network, optimizer = fabric.setup(run.model.network.train(), run.optimizer)
 

@@ -62,7 +62,7 @@ def write_record(
             "case": scan.name,
             "scan": scan_state(scan),
             "settings": dict(settings),
-            "files": {file.name: file_sha256(file).hex() for file in files},
+            "files": {file.relative_to(folder).as_posix(): file_sha256(file).hex() for file in files},
             "seconds": round(seconds, 3),
             "peak_memory_mib": round(peak_memory_mib()),
             "warnings": warnings,
@@ -83,7 +83,7 @@ def write_summary(folder: Path, names: list[str], problems: list[str]) -> None:
         names: the cases of this command; failures of others are forgotten.
         problems: what has no record because it could not even be found.
     """
-    found = [read_json(path) for path in sorted((folder / "records").glob("*.json"))]
+    found = [read_json(path) for path in sorted((folder / "records").rglob("*.json"))]
     records = [record for record in found if "error" not in record]
     problems = [*problems, *(record["error"] for record in found if "error" in record and record["case"] in names)]
     versions = {"medups": medups.__version__, "torch": torch.__version__, "monai": monai.__version__}

@@ -2,31 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from monai.transforms import Compose
 from torch import nn
 
 from medups.bundle.model import Model, define, make_model
-from medups.data.cache import CachedCase, read_cases
-from medups.data.cases import Case
 from medups.data.dataset import Dataset
 from medups.data.labels import label_set
-from medups.data.sampling import SampleSource
 from medups.errors import InputError
 from medups.instantiate import instantiate
 from medups.io.files import user_path
 from medups.progress import Progress
 from medups.settings.schema import Settings, TrainingSettings, UpsamplerSettings, WeightsSettings
-from medups.tasks import VolumeTask
+from medups.tasks import Task
 from medups.training.param_groups import parameter_groups
 from medups.training.plan import Plan
-from medups.training.samples import Transforms, open_patches, open_slices, sample_transforms
 from medups.weights import LoadReport, load_published
+from medups.workflows.kinds import KINDS, Samples
 
 
 @dataclass(frozen=True)
@@ -34,14 +30,11 @@ class Run:
     """Everything that training needs."""
 
     settings: Settings
-    task: VolumeTask
+    task: Task
     model: Model
-    source: SampleSource
-    transform: Compose
+    samples: Samples
     loss: nn.Module
     optimizer: torch.optim.Optimizer
-    train: list[CachedCase]
-    val: list[CachedCase]
     weights: LoadReport | None
 
 
@@ -56,45 +49,21 @@ def set_up_run(settings: Settings, dataset: Dataset, progress: Progress) -> Run:
     Raises:
         InputError: settings that cannot be built, or cases that cannot be read.
     """
-    network = settings.network
     target = label_set(settings.label_set)
     dataset.require_organs(target)
     for note in dataset.notes:
         progress.log(note)
     torch.manual_seed(settings.seed)
-    task = VolumeTask(target)
+    kind = KINDS[settings.task]
+    task = kind.task(target)
     model = make_model(_definition(settings, task, dataset), "config")
     weights = _start_from(model.network, settings.weights)
-    if network.sampling == "slices":
+    if settings.network.sampling != "patches":
         _channels_last(model.network)  # a third faster, on a CPU and in half precision on a GPU
-    transforms = transforms_of(settings)
     loss = instantiate(settings.training.loss, "training.loss")
     optimizer = _optimizer(model.network, settings.training)
-
-    def read(part: str, cases: Sequence[Case]) -> list[CachedCase]:
-        stored = read_cases(cases, settings.data.cache, dataset.labels, target, network.spacing)
-        return list(progress.track(stored, f"reading {part} cases", len(cases)))
-
-    train, val = read("train", dataset.train), read("val", dataset.val)
-    source = source_of(settings, transforms, train, progress)
-    return Run(settings, task, model, source, transforms.per_sample, loss, optimizer, train, val, weights)
-
-
-def transforms_of(settings: Settings) -> Transforms:
-    """The transforms that the settings describe."""
-    sampling = settings.network.sampling
-    additional = [*settings.network.sample_transforms, *settings.training.augmentation[sampling]]
-    return sample_transforms(settings.preprocessing, additional, sampling)
-
-
-def source_of(
-    settings: Settings, transforms: Transforms, cases: Sequence[CachedCase], progress: Progress
-) -> SampleSource:
-    """The slices or patches that the settings select."""
-    network = settings.network
-    if network.sampling == "patches":
-        return open_patches(cases, network.inferer["roi_size"], network.patches_per_case)
-    return open_slices(cases, transforms, settings.training.balanced, progress)
+    samples = kind.open(settings, dataset, target, progress)
+    return Run(settings, task, model, samples, loss, optimizer, weights)
 
 
 def network_spec(module: Mapping[str, Any], upsampler: UpsamplerSettings) -> Mapping[str, Any]:
@@ -127,13 +96,13 @@ def plan_of(training: TrainingSettings, samples_per_epoch: int) -> Plan:
     )
 
 
-def _definition(settings: Settings, task: VolumeTask, dataset: Dataset) -> dict[str, Any]:
+def _definition(settings: Settings, task: Task, dataset: Dataset) -> dict[str, Any]:
     network = settings.network
     definition = define(
         network_spec(network.module, settings.upsampler),
         settings.preprocessing,
         network.inferer,
-        task.labels,
+        label_set(settings.label_set),
         network.spacing,
         dataset.names,
         task=task.name,

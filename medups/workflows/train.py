@@ -12,20 +12,16 @@ from typing import Any
 import numpy as np
 import torch
 from lightning_fabric import Fabric
-from numpy.typing import NDArray
 from torch import nn
 
 from medups.bundle.model import load_bundle, write_bundle
-from medups.data.cache import CachedCase
 from medups.data.dataset import Dataset, open_dataset
 from medups.data.labels import label_set
 from medups.data.sampling import SampleStream
 from medups.errors import InputError
-from medups.inference.segment import segment_canonical
 from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_intact
 from medups.io.files import file_sha256, require_writable, user_path, write_json
 from medups.progress import Progress, SilentProgress
-from medups.report.overlay import overlay_array
 from medups.report.run_log import RunLog, open_run_log
 from medups.settings.compose import as_dict
 from medups.settings.schema import Settings
@@ -51,7 +47,7 @@ class TrainResult:
     Args:
         bundle: the folder of the trained model.
         step: training step of the weights in the bundle.
-        score: mean validation Dice of those weights, None without validation cases.
+        score: mean validation score of those weights, None without validation cases.
     """
 
     bundle: Path
@@ -82,7 +78,7 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
         return _result(bundle, state or {})
     fabric = make_fabric(*_devices(settings))
     run = set_up_run(settings, dataset, progress)
-    plan = plan_of(settings.training, len(run.source))
+    plan = plan_of(settings.training, len(run.samples.source))
     launch(fabric)
     samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
     with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
@@ -122,7 +118,7 @@ def _fit(
     parameters = sum(parameter.numel() for parameter in network.parameters())
     devices = f"{fabric.world_size} x {fabric.device.type}" if fabric.world_size > 1 else str(fabric.device)
     log.log(f"{name}: {parameters:,} parameters, {plan.steps} steps of {plan.batch_size} on {devices}")
-    if not run.val:
+    if not run.samples.val:
         log.log("no validation cases, so the last weights are used; fold=0 to 4 holds out a fifth of the cases")
     hooks = _hooks(fabric, run, log, progress.steps(plan.steps, done))
     trainer = _trainer(fabric, run, plan, identity, hooks, output_folder(run.settings))
@@ -147,7 +143,9 @@ def _memory(fabric: Fabric, run: Run, plan: Plan, sample: Batch) -> str:
 
 
 def _trainer(fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], hooks: Hooks, folder: Path) -> Trainer:
-    stream = SampleStream(run.source, run.transform, run.task, run.settings.seed, plan.steps * plan.batch_size)
+    stream = SampleStream(
+        run.samples.source, run.samples.transform, run.task, run.settings.seed, plan.steps * plan.batch_size
+    )
     hooks.describe = stream.describe
     return Trainer(
         fabric=fabric,
@@ -167,9 +165,16 @@ def _trainer(fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], 
 def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
     start = time.perf_counter()
     latest: dict[str, float] = {}
-    validator = Validator(
-        run.task, fabric, run.val, _predictor(run, fabric), lambda *picture: _log_picture(run, log, *picture)
-    )
+    samples, measure = run.samples, run.task.measure
+
+    def predict(network: nn.Module, case: Any) -> tuple[Any, Any]:
+        return samples.predict(replace(run.model, network=network), case, fabric.device)
+
+    def show(case: Any, prediction: Any, reference: Any, step: int) -> None:
+        picture = samples.picture(run.model, case, prediction, reference, f"case {case.name}, step {step}")
+        log.picture("val/overlay", picture, step)
+
+    validator = Validator(run.task, fabric, samples.val, predict, show)
 
     def scalars(values: Mapping[str, float], step: int) -> None:
         latest.update(values)
@@ -177,13 +182,14 @@ def _hooks(fabric: Fabric, run: Run, log: RunLog, show_step: Any) -> Hooks:
 
     def validate(network: nn.Module, step: int) -> float | None:
         log.note(f"step {step}: " + ", ".join(f"{name} {value:.4g}" for name, value in latest.items()))
-        if not run.val:
+        if not samples.val:
             return None
         scores = validator(network, step)
         mean = float(np.mean(list(scores.values()))) if scores else 0.0
-        log.scalars("val", {"dice": mean, **{f"dice_{organ}": value for organ, value in scores.items()}}, step)
+        key = measure.lower()
+        log.scalars("val", {key: mean, **{f"{key}_{organ}": value for organ, value in scores.items()}}, step)
         organs = ", ".join(f"{organ} {value:.3f}" for organ, value in scores.items())
-        log.log(f"step {step}: validation Dice {mean:.3f} ({organs}) after {time.perf_counter() - start:.0f} s")
+        log.log(f"step {step}: validation {measure} {mean:.3f} ({organs}) after {time.perf_counter() - start:.0f} s")
         return mean
 
     return Hooks(validate=validate, scalars=scalars, progress=show_step, log=log.log)
@@ -195,31 +201,10 @@ def _log_measures(log: RunLog, measures: Measures, step: int) -> None:
         log.note(f"step {step}: {path}: " + ", ".join(f"{name} {value:.3g}" for name, value in values.items()))
 
 
-def _predictor(run: Run, fabric: Fabric) -> Any:
-    def predict(network: nn.Module, case: CachedCase) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-        model = replace(run.model, network=network)
-        return segment_canonical(model, case.image[:].astype(np.float32), fabric.device), case.label[:]
-
-    return predict
-
-
-def _log_picture(run: Run, log: RunLog, case: CachedCase, pred: Any, label: Any, step: int) -> None:
-    spacing = case.spacing[0], case.spacing[1], case.spacing[2]
-    picture = overlay_array(
-        case.image[:].astype(np.float32),
-        {"prediction": pred, "label": label},
-        run.model.labels.organs,
-        spacing,
-        f"case {case.name}, step {step}",
-        run.model.display_window,
-    )
-    log.picture("val/overlay", picture, step)
-
-
 def _identity(settings: Settings, dataset: Dataset) -> dict[str, Any]:
     """The values that determine the weights. Paths, devices, workers, test cases and display may change."""
     values = as_dict(settings)
-    identity = {key: values[key] for key in ("name", "network", "upsampler", "preprocessing", "seed")}
+    identity = {key: values[key] for key in ("task", "name", "network", "upsampler", "preprocessing", "seed")}
     identity["training"] = {key: value for key, value in values["training"].items() if key not in _MAY_CHANGE}
     labels = {str(number): organ for number, organ in dataset.labels.organs.items()}
     identity["data"] = {"format": settings.data.format, "labels": labels}

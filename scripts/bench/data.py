@@ -33,7 +33,7 @@ from medups.data.sampling import SampleStream
 from medups.settings.compose import compose
 from medups.settings.schema import DataSettings
 from medups.tasks import VolumeTask
-from medups.workflows.setup import source_of, transforms_of
+from medups.workflows.kinds.volume import source_of, transforms_of
 
 _CASES, _SLICES, _PIXELS, _GOAL, _PATCH = 2, 32, 512, 224, 96
 _SAMPLES = {"slices": 24, "patches": 4}

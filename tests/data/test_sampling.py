@@ -17,7 +17,7 @@ from medups.progress import SilentProgress
 from medups.settings.compose import compose
 from medups.tasks import VolumeTask
 from medups.training.samples import open_patches
-from medups.workflows.setup import source_of, transforms_of
+from medups.workflows.kinds.volume import source_of, transforms_of
 from tests.data.phantom_cases import BTCV, SYNAPSE, synapse_cases
 
 TASK = VolumeTask(SYNAPSE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from medups.data.cases import DataSpec, Listing
-from medups.data.formats import datalist, folders, listed, nnunet, synapse, transunet
+from medups.data.formats import datalist, folders, listed, nnunet, pictures, synapse, transunet
 
 FORMATS: Mapping[str, Callable[[DataSpec], Listing]] = {
     "synapse": synapse.synapse,
@@ -14,4 +14,6 @@ FORMATS: Mapping[str, Callable[[DataSpec], Listing]] = {
     "nnunet": nnunet.nnunet,
     "folders": folders.folders,
     "list": listed.listed,
+    "pictures": pictures.pictures,
+    "voc": pictures.voc,
 }

@@ -1,0 +1,90 @@
+"""Segment pictures and write each mask as a PNG file of class ids."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.data.formats.pictures import ENDINGS, picture_files
+from medups.data.pictures import read_picture, to_ids
+from medups.data.pictures.classes import CLASSES
+from medups.data.pictures.files import png_bytes
+from medups.data.volumes.find import ScanFile
+from medups.errors import InputError
+from medups.inference.segment import channels_of
+from medups.io.files import require_writable, write_bytes, write_json
+from medups.report.pictures import side_by_side_png
+from medups.workflows.jobs import Job, Jobs
+from medups.workflows.prediction import PredictionRun
+from medups.workflows.records import write_record
+
+
+def list_pictures(source: Path, output: Path, cases: Sequence[str] | None = None) -> Jobs:
+    """The masks to write, without writing them.
+
+    Args:
+        source: a picture, or a folder of pictures, with subfolders.
+        output: a PNG file for one picture, otherwise a folder, in which masks have the pictures' relative paths.
+        cases: only pictures of these names, their relative paths without the ending.
+
+    Raises:
+        InputError: no pictures, an unknown name, or an output that cannot be written.
+    """
+    found = {source.stem: source} if source.is_file() else dict(picture_files(source))
+    if cases is not None:
+        if unknown := [name for name in cases if name not in found]:
+            raise InputError(f"{source}: no pictures named {', '.join(unknown)}")
+        found = {name: found[name] for name in cases}
+    one_file = output.suffix.lower() == ".png"
+    if output.suffix.lower() in ENDINGS and not one_file:
+        raise InputError(f"{output}: masks are written as .png; pass such a file name, or a folder")
+    if one_file and len(found) > 1:
+        raise InputError(f"{output}: {len(found)} pictures need a folder as output, not one file")
+    if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
+        raise InputError(f"{output}: is inside the input {source}; choose another output")
+    require_writable(output.parent if one_file else output)
+    jobs = [
+        Job(ScanFile(path, name), {"png": output if one_file else output / f"{name}.png"})
+        for name, path in found.items()
+    ]
+    for job in jobs:
+        if job.mask.resolve() == job.scan.path.resolve():
+            raise InputError(f"{job.scan.path}: the mask would overwrite the picture; choose another output")
+    return Jobs(jobs, None if one_file else output, [], [])
+
+
+@dataclass(frozen=True)
+class _Classified:
+    picture: NDArray[np.uint8]
+    channels: NDArray[np.uint8]
+    seconds: float
+
+
+class PictureRun(PredictionRun):
+    """Pictures, whose masks have their sizes."""
+
+    def read(self, job: Job) -> NDArray[np.uint8]:
+        return read_picture(job.scan.path)
+
+    def segment(self, job: Job, scan: NDArray[np.uint8]) -> _Classified:
+        began = time.perf_counter()
+        channels = channels_of(self.model, scan, self.device, self.options.bf16)
+        return _Classified(scan, channels, time.perf_counter() - began)
+
+    def write(self, job: Job, done: _Classified) -> None:
+        labels = self.model.labels
+        files = [job.mask]
+        write_bytes(job.mask, png_bytes(to_ids(done.channels, labels)))
+        if self.options.preview:
+            files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
+            masks = {"prediction": done.channels}
+            write_bytes(files[-1], side_by_side_png(done.picture, masks, labels, job.scan.name))
+        write_json(job.mask.parent / CLASSES if self.folder is None else self.folder / CLASSES, labels.as_dict())
+        if self.folder is not None:
+            write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
+        self.progress.log(str(job.mask))

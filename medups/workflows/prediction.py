@@ -1,0 +1,100 @@
+"""The loop over the inputs of a prediction: what is done, what is kept, and what failed."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from medups.bundle.model import Model
+from medups.errors import InputError
+from medups.progress import Progress
+from medups.workflows.jobs import Job, Jobs
+from medups.workflows.options import PredictOptions
+from medups.workflows.records import finished, scan_state, write_failure, write_summary
+from medups.workflows.shares import Shares
+from medups.workflows.stages import in_stages
+
+_SHOWN = 8  # failures in the last message
+_READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
+
+
+@dataclass
+class PredictionRun(ABC):
+    """Jobs with the same model and options, in three stages that run beside each other."""
+
+    model: Model
+    device: torch.device
+    options: PredictOptions
+    settings: dict[str, Any]
+    progress: Progress
+    shares: Shares
+    folder: Path | None
+
+    def all(self, listed: Jobs, skip_existing: bool) -> None:
+        """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
+        total = len(listed.jobs) + len(listed.problems)
+        if self.shares.rank == 0:
+            for note in listed.set_aside:
+                self.progress.log(f"set aside: {note}")
+            for problem in listed.problems:
+                self.progress.log(f"failed: {problem}")
+        kept: list[Job] = []
+        failed: list[tuple[Job, str]] = []
+
+        def pending() -> Iterator[Job]:
+            for job in self.progress.track(self.shares.of(listed.jobs), "scans", len(listed.jobs)):
+                if self._is_done(job, skip_existing):
+                    kept.append(job)
+                else:
+                    yield job
+
+        for job, error in in_stages(pending(), (self.read, self.segment, self.write), ahead=is_small):
+            if error is not None:
+                failed.append((job, str(error)))
+                if total > 1:
+                    self.progress.log(f"failed: {error}")
+        if kept:
+            self.progress.log(f"kept {len(kept)} existing mask{'s' if len(kept) > 1 else ''}")
+        self._finish(listed, failed)
+        problems = [*listed.problems, *(error for _, error in failed)]
+        if problems:
+            count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
+            rest = f"; and {len(problems) - _SHOWN} more, listed above" if len(problems) > _SHOWN else ""
+            raise InputError(count + "; ".join(problems[:_SHOWN]) + rest)
+
+    def _finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
+        """Record failures, and summarize the folder when all processes are done."""
+        if self.folder is not None and self.folder.is_dir():
+            for job, reason in failed:
+                write_failure(self.folder, job.scan, reason)
+        self.shares.wait("scans done")
+        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
+            write_summary(self.folder, [job.scan.name for job in listed.jobs], listed.problems)
+        self.shares.wait("summary written")
+
+    def _is_done(self, job: Job, skip_existing: bool) -> bool:
+        if skip_existing and all(file.exists() for file in job.files.values()):
+            return True
+        return self.folder is not None and finished(self.folder, job.scan, self.settings) is not None
+
+    @abstractmethod
+    def read(self, job: Job) -> Any:
+        """Read the input of a job. Raises InputError."""
+
+    @abstractmethod
+    def segment(self, job: Job, scan: Any) -> Any:
+        """The prediction for what :meth:`read` returned. Raises InputError."""
+
+    @abstractmethod
+    def write(self, job: Job, done: Any) -> None:
+        """Write what :meth:`segment` returned."""
+
+
+def is_small(job: Job) -> bool:
+    """Whether a scan may be read while another one is segmented."""
+    return scan_state(job.scan)["bytes"] < _READ_AHEAD
