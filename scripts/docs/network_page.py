@@ -1,4 +1,4 @@
-"""Rebuild the table of docs/networks.md: what a swap finds in each MONAI segmentation network.
+"""Rebuild the tables of docs/networks.md: what a swap finds in the networks of other libraries.
 
 python scripts/docs/network_page.py
 """
@@ -6,6 +6,8 @@ python scripts/docs/network_page.py
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 from monai.networks import nets
@@ -14,6 +16,7 @@ from page import DOCS, replace_section
 from torch import nn
 
 from medups.networks import SwapReport, swap_upsampling
+from medups.networks.pictures.libraries import library
 
 _LEVELS = {"channels": (8, 16, 16), "strides": (2, 2)}
 _DYN = {"kernel_size": [3] * 4, "strides": [1, 2, 2, 2], "upsample_kernel_size": [2, 2, 2]}
@@ -46,6 +49,47 @@ _ONLY_DIMS = {"DAF3D": 3, "HoVerNet": 2, "QuickNAT": 2, "VISTA3D": 3}
 GUIDED, UNGUIDED = "resfu", "carafe"
 
 
+def _smp(name: str) -> nn.Module:
+    net: nn.Module = getattr(library("segmentation_models_pytorch"), name)("resnet18", encoder_weights=None)
+    return net
+
+
+def _transformers(kind: str, **settings: Any) -> nn.Module:
+    transformers = library("transformers")
+    net: nn.Module = getattr(transformers, kind)(
+        getattr(transformers, f"{kind.rpartition('For')[0]}Config")(**settings)
+    )
+    return net
+
+
+def _torchvision(name: str) -> nn.Module:
+    from torchvision.models import detection, segmentation
+
+    builder = getattr(segmentation if hasattr(segmentation, name) else detection, name)
+    net: nn.Module = builder(weights=None, weights_backbone=None)
+    return net
+
+
+_SMP = ("DeepLabV3", "DeepLabV3Plus", "FPN", "Linknet", "MAnet", "PAN", "PSPNet", "Segformer", "UPerNet", "Unet",
+        "UnetPlusPlus")  # fmt: skip
+PICTURES: dict[str, Callable[[], nn.Module]] = {
+    **{f"segmentation_models_pytorch `{name}`": partial(_smp, name) for name in _SMP},
+    "transformers `SegformerForSemanticSegmentation`": partial(_transformers, "SegformerForSemanticSegmentation"),
+    "transformers `UperNetForSemanticSegmentation`": partial(_transformers, "UperNetForSemanticSegmentation"),
+    "transformers `MaskFormerForInstanceSegmentation`": partial(_transformers, "MaskFormerForInstanceSegmentation"),
+    "transformers `Mask2FormerForUniversalSegmentation`": partial(
+        _transformers, "Mask2FormerForUniversalSegmentation"
+    ),
+    **{
+        f"torchvision `{name}`": partial(_torchvision, name)
+        for name in (
+            "fasterrcnn_resnet50_fpn", "maskrcnn_resnet50_fpn", "retinanet_resnet50_fpn",
+            "lraspp_mobilenet_v3_large", "deeplabv3_resnet50", "fcn_resnet50",
+        )
+    },
+}  # fmt: skip
+
+
 def swap_table() -> Iterator[str]:
     yield "| network | 2-D | 3-D | why steps are kept |"
     yield "|---|---|---|---|"
@@ -55,11 +99,23 @@ def swap_table() -> Iterator[str]:
         yield f"| {name} | {' | '.join(cells)} | {'; '.join(kept)} |"
 
 
+def picture_table() -> Iterator[str]:
+    yield "| network | steps | why steps are kept |"
+    yield "|---|---|---|"
+    for name, make in PICTURES.items():
+        kept: dict[str, None] = {}
+        cell = _cell_of(make(), kept)
+        yield f"| {name} | {cell} | {'; '.join(kept)} |"
+
+
 def _cell(make: Make, dims: int, kept: dict[str, None]) -> str:
     try:
-        net = make(dims)
+        return _cell_of(make(dims), kept)
     except OptionalImportError:
         return "needs torchvision, not built"
+
+
+def _cell_of(net: nn.Module, kept: dict[str, None]) -> str:
     guided, unguided = _steps(net, GUIDED), _steps(net, UNGUIDED)
     report = guided or unguided
     if report is None:
@@ -78,7 +134,9 @@ def _steps(net: nn.Module, upsampler: str) -> SwapReport | None:
 
 
 def main() -> None:
+    library("timm")  # declares torchvision's operators where they are missing
     replace_section(DOCS / "networks.md", "swap", swap_table())
+    replace_section(DOCS / "networks.md", "swap pictures", picture_table())
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from medups.cli.main import main
 from medups.upsamplers import list_upsamplers
 
 QUICK = [
-    "task=semantic_image", "training=pictures_quick", "training.steps=120", "training.batch_size=4",
+    "task=semantic_image", "training=pictures_quick", "training.steps=200", "training.batch_size=4",
     "training.validations=1", "training.workers=0", "network.size=48",
 ]  # fmt: skip
 CHANCE = 0.12  # mean IoU of the best constant: the larger background alone

@@ -47,7 +47,12 @@ def test_the_page_of_settings_is_up_to_date(table, monkeypatch):
 
 @pytest.mark.full
 @pytest.mark.parametrize(
-    ("page", "script", "table"), [("upsamplers", "cost", "cost_table"), ("networks", "network_page", "swap_table")]
+    ("page", "script", "table"),
+    [
+        ("upsamplers", "cost", "cost_table"),
+        ("networks", "network_page", "swap_table"),
+        ("networks", "network_page", "picture_table"),
+    ],
 )
 def test_tables_match_their_scripts(page, script, table, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts" / "docs"))

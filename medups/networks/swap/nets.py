@@ -10,6 +10,7 @@ from monai.networks.nets.unet import UNet
 from torch import nn
 
 from medups.networks.swap.added_skips import GuidedMedNeXt, GuidedSegResNet, find_mednext, find_segresnet
+from medups.networks.swap.interpolating import find_interpolation
 from medups.networks.swap.pyramids import find_pyramid
 from medups.networks.swap.report import Kept
 from medups.networks.swap.site import Site, WrappedStepError, describe
@@ -34,3 +35,5 @@ def _find(module: nn.Module, prefix: str) -> Iterator[Site | Kept]:
         yield from find_mednext(module, prefix)
     elif type(module).__name__ == "FeaturePyramidNetwork" and hasattr(module, "inner_blocks"):
         yield from find_pyramid(module, prefix)
+    else:
+        yield from find_interpolation(module, prefix)

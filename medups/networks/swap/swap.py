@@ -20,8 +20,9 @@ from medups.upsamplers.layers import CONV_CLASSES
 
 _KNOWN = (
     "UpCat (BasicUNet, FlexibleUNet), UnetUpBlock (DynUNet), UnetrUpBlock (UNETR, SwinUNETR), AttentionLayer "
-    "(AttentionUnet), the levels of UNet, SegResNet, MedNeXt, FeaturePyramidNetwork of MONAI and torchvision; and "
-    "transposed convolutions, by upsamplers that need no guide"
+    "(AttentionUnet), the levels of UNet, SegResNet, MedNeXt, FeaturePyramidNetwork of MONAI and torchvision; Unet, "
+    "Unet++, MAnet and FPN of segmentation_models_pytorch; SegFormer, UPerNet, MaskFormer and Mask2Former of "
+    "transformers; torchvision's LR-ASPP; and transposed convolutions, by upsamplers that need no guide"
 )
 
 
