@@ -87,9 +87,11 @@ NETS = {
 
 def output(net, image):
     out = net(image)
-    return (
-        out if isinstance(out, torch.Tensor) else out["out"] if isinstance(out, dict) and "out" in out else out.logits
-    )
+    if isinstance(out, torch.Tensor):
+        return out
+    if hasattr(out, "masks_queries_logits"):
+        return out.masks_queries_logits
+    return out.logits if hasattr(out, "logits") else out["out"]
 
 
 @pytest.mark.parametrize("name", NETS)

@@ -1,7 +1,7 @@
 """Networks for pictures whose code interpolates between modules: blocks get a step, and a forward pass that uses it.
 
 Known are segmentation_models_pytorch's Unet, Unet++, MAnet and FPN, transformers' SegFormer, UPerNet, MaskFormer and
-Mask2Former, and torchvision's LR-ASPP. Classes are recognized by their names, so that none of these libraries is imported.
+Mask2Former, and torchvision's LR-ASPP. Classes are recognized by their names, so that no library is imported.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ class GuidedMask2FormerPixelDecoder(nn.Module):
 
     def forward(self, features: Sequence[Tensor], *arguments: Any, **options: Any) -> Any:
         decoder = cast(Any, self)
-        output = decoder.original.forward(self, features, *arguments, **options)
+        output = super().forward(features, *arguments, **options)
         x = output.multi_scale_features[-1]
         finer = features[: len(decoder.steps)][::-1]
         layers = zip(decoder.steps, decoder.lateral_convolutions, decoder.output_convolutions, finer, strict=True)
@@ -196,11 +196,13 @@ def _mask2former(decoder: Any, prefix: str) -> Iterator[Site]:
     levels = decoder.num_fpn_levels
 
     def turn_off() -> None:
-        decoder.original, decoder.num_fpn_levels = type(decoder), 0
+        decoder.num_fpn_levels = 0
 
     lists: dict[str, tuple[list[float], Join]] = {"steps": ([2.0] * levels, "add")}
     width = convs(decoder.mask_projection)[0].in_channels
-    yield from _in_list(decoder, prefix, GuidedMask2FormerPixelDecoder, lists, width, turn_off)
+    # its own forward pass, which calls other methods of its class, computes all but the last steps
+    guided = type("GuidedMask2FormerPixelDecoder", (GuidedMask2FormerPixelDecoder, type(decoder)), {})
+    yield from _in_list(decoder, prefix, guided, lists, width, turn_off)
 
 
 _FINDERS: dict[str, Callable[[Any, str], Iterator[Site]]] = {
@@ -249,7 +251,7 @@ def _in_list(
         return
 
     def install(name: str, number: int, step: GuidedStep) -> None:
-        if not isinstance(head, guided):
+        if not hasattr(head, name):
             prepare()
             set_class(head, guided)
             for other, (ratios, join) in lists.items():
