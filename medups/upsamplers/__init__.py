@@ -7,17 +7,25 @@ from medups.upsamplers.fade import FADE
 from medups.upsamplers.filters import PixelShuffle, TransposedConv
 from medups.upsamplers.freqfusion import FreqFusion
 from medups.upsamplers.interpolate import Interpolate
+from medups.upsamplers.lda_aqu import LDAAQU
+from medups.upsamplers.local_attender import LocalAttender
+from medups.upsamplers.onsampling import Onsampling
 from medups.upsamplers.registry import create_upsampler, list_upsamplers, upsampler_class
 from medups.upsamplers.resfu import ReSFU
 from medups.upsamplers.sapa import SAPA
+from medups.upsamplers.sapa_d import SAPAD
 
 __all__ = [
     "CARAFE",
     "FADE",
+    "LDAAQU",
     "SAPA",
+    "SAPAD",
     "DySample",
     "FreqFusion",
     "Interpolate",
+    "LocalAttender",
+    "Onsampling",
     "PixelShuffle",
     "ReSFU",
     "TransposedConv",

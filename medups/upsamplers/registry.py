@@ -14,8 +14,12 @@ from medups.upsamplers.fade import FADE
 from medups.upsamplers.filters import PixelShuffle, TransposedConv
 from medups.upsamplers.freqfusion import FreqFusion
 from medups.upsamplers.interpolate import Interpolate
+from medups.upsamplers.lda_aqu import LDAAQU
+from medups.upsamplers.local_attender import LocalAttender
+from medups.upsamplers.onsampling import Onsampling
 from medups.upsamplers.resfu import ReSFU
 from medups.upsamplers.sapa import SAPA
+from medups.upsamplers.sapa_d import SAPAD
 
 _REGISTRY: dict[str, Callable[..., Upsampler]] = {
     "resfu": ReSFU,
@@ -25,6 +29,10 @@ _REGISTRY: dict[str, Callable[..., Upsampler]] = {
     "fade": FADE,
     "fade_lite": partial(FADE, lite=True),
     "dysample": DySample,
+    "sapa_d": SAPAD,
+    "lda_aqu": LDAAQU,
+    "onsampling": Onsampling,
+    "local_attender": LocalAttender,
     "nearest": partial(Interpolate, mode="nearest"),
     "linear": Interpolate,
     "linear_aligned": partial(Interpolate, align_corners=True),

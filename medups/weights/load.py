@@ -41,7 +41,7 @@ class Layout:
 _POSITIONS = {"transformer.positions": vit.resize_positions}
 LAYOUTS: dict[str, Layout] = {
     "resfu": Layout(resfu.adapt),
-    **{name: Layout(partial(name_tables.adapt, name)) for name in ("freqfusion", "carafe", "sapa", "fade", "dysample")},
+    **{name: Layout(partial(name_tables.adapt, name)) for name in name_tables.LAYOUTS},
     "transunet": Layout(transunet.adapt, resize=_POSITIONS),
     "transunet-imagenet21k": Layout(vit.adapt, vit.NOT_IN_ARCHIVE, _POSITIONS),
     "swin-unet": Layout(swin.adapt),

@@ -1,4 +1,4 @@
-"""Published parameter names of CARAFE, SAPA, FADE, DySample and FreqFusion, mapped to ours."""
+"""Published parameter names of most upsamplers, mapped to ours."""
 
 from __future__ import annotations
 
@@ -17,6 +17,26 @@ _NAMES: dict[str, dict[str, str | None]] = {
         "ker_generator.content_encoder": "encode",
     },
     "dysample": {"offset": "offset", "scope": "scope", "init_pos": None},
+    "sapa_d": {"norm_y": "norm_guide", "norm_x": "norm", "q": "query", "k": "key", "offset": "offset"},
+    "lda_aqu": {
+        "layer_norm.norm": "norm",
+        "proj_q": "query",
+        "proj_k": "key",
+        "conv_offset.0": "offset.depthwise",
+        "conv_offset.1.norm": "offset.norm",
+        "conv_offset.3": "offset.predict",
+        "relative_position_bias_table": "bias",
+    },
+    "local_attender": {"conv1": "encode"},
+    "onsampling": {
+        "comp.conv": "compress",
+        "enc.conv": "encode",
+        "comp.conv.bias": None,  # the norms after them cancel both
+        "enc.conv.bias": None,
+        "offset": "offset",
+        "scope": "scope",
+        "init_pos": None,
+    },
     "freqfusion": {
         "hr_channel_compressor": "compress_guide",
         "lr_channel_compressor": "compress",
@@ -35,11 +55,17 @@ _NAMES: dict[str, dict[str, str | None]] = {
 }
 
 
+LAYOUTS = tuple(_NAMES)
+
+
 def adapt(layout: str, published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Map published names to ours; unknown names are kept unchanged for the report."""
     ours = {}
     for name, value in published.items():
-        if name in _NAMES[layout]:  # a derived buffer
+        if name in _NAMES[layout]:  # a parameter of its own, or a derived buffer
+            own = _NAMES[layout][name]
+            if own is not None:
+                ours[own] = value.reshape(module.get_parameter(own).shape) if own == "bias" else value
             continue
         prefix, _, leaf = name.rpartition(".")
         ours[f"{_NAMES[layout].get(prefix, prefix)}.{leaf}"] = value

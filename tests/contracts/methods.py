@@ -49,6 +49,14 @@ METHODS = {
     "fade_lite": Method("fade_lite", constant=False),
     "dysample": Method("dysample"),
     "dysample-pl": Method("dysample", {"style": "pl", "groups": 2, "dynamic_scope": True}),
+    "sapa_d": Method("sapa_d", {"points": 3, "groups": 2, "embed_channels": 4}, constant=False),
+    "sapa_d-coarse": Method(
+        "sapa_d", {"points": 3, "groups": 2, "embed_channels": 4, "fine_offsets": False}, constant=False
+    ),
+    "lda_aqu": Method("lda_aqu", {"reduction": 1, "heads": 2, "groups": 2}, constant=False),
+    "onsampling": Method("onsampling", {"compressed_channels": 8, "dynamic_scope": True}),
+    "local_attender": Method("local_attender"),
+    "local_attender-cross": Method("local_attender", {"neighborhood": "cross", "residual": False}),
     "nearest": Method("nearest"),
     "linear": Method("linear"),
     "linear_aligned": Method("linear_aligned"),

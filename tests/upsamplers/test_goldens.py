@@ -5,7 +5,16 @@ from __future__ import annotations
 import pytest
 import torch
 
-from medups.upsamplers import CARAFE, FADE, SAPA, DySample, FreqFusion, ReSFU
+from medups.upsamplers import (
+    CARAFE,
+    FADE,
+    SAPA,
+    DySample,
+    FreqFusion,
+    LocalAttender,
+    ReSFU,
+    create_upsampler,
+)
 from medups.weights import load_published
 from tests.conftest import relative_error
 
@@ -63,3 +72,51 @@ def test_published_numbers(golden, layout, name):
         assert relative_error(value.grad, numbers[f"grad/{key}"]) < 1e-6
     if "guide_out" not in stored and "guide" in inputs:
         assert out.guide is inputs["guide"]
+
+
+PEERS = {
+    "lda_aqu": ["g2", "h2"],
+    "sapa_d": ["x2", "x3", "norm"],
+    "local_attender": ["star", "block3", "cross"],
+    "onsampling": ["3d"],
+}
+
+
+@pytest.mark.parametrize(("layout", "name"), [(layout, name) for layout, names in PEERS.items() for name in names])
+def test_outputs_of_the_published_modules(golden, layout, name):
+    """Outputs of the authors' modules in float64; one sample for Onsampling, whose code mixes samples of a batch."""
+    numbers = golden(f"{layout}_{name}")
+    meta = numbers.meta
+    upsampler = create_upsampler(
+        layout,
+        spatial_dims=meta["spatial_dims"],
+        in_channels=meta["in_channels"],
+        guide_channels=meta.get("guide_channels"),
+        scale_factor=meta["scale"],
+        **meta["options"],
+    ).double()
+    report = load_published(upsampler, numbers.weights(), layout=layout)
+    assert sorted(report.loaded) == sorted(upsampler.state_dict())
+    guide = torch.tensor(numbers["in/guide"]) if "in/guide" in numbers.arrays else None
+    out = upsampler(torch.tensor(numbers["in/x"]), guide)
+    assert relative_error(out.x, numbers["out/x_up"]) < 1e-12
+    assert out.guide is guide
+
+
+@pytest.mark.parametrize(
+    ("neighborhood", "counts"),
+    [("cross", (5, 7)), ("block3", (9, 27)), ("diamond", (13, 25)), ("star", (17, 33)), ("block5", (25, 125))],
+)
+def test_neighborhoods(neighborhood, counts):
+    for dims, count in zip((2, 3), counts, strict=True):
+        assert LocalAttender(dims, 4, 4, neighborhood=neighborhood).encode.out_channels == count
+
+
+def test_onsampling_treats_samples_apart():
+    torch.manual_seed(0)
+    upsampler = create_upsampler("onsampling", spatial_dims=2, in_channels=4, dynamic_scope=True).double()
+    torch.nn.init.normal_(upsampler.offset.weight)
+    x = torch.randn(3, 4, 5, 6, dtype=torch.float64)
+    together = upsampler(x).x
+    for number in range(3):
+        assert torch.allclose(upsampler(x[number : number + 1]).x[0], together[number], atol=1e-12)
