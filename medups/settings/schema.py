@@ -11,7 +11,10 @@ from medups.settings.fields import setting
 PICTURE_FORMATS = ("pictures", "voc")
 _FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list", *PICTURE_FORMATS)
 _TASKS = ("volume", "semantic_image")
-_LAYOUTS = ("transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet")
+_LAYOUTS = (
+    "transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet", "segformer-imagenet", "segformer",
+    "mscan-imagenet", "segnext", "vit-timm",
+)  # fmt: skip
 
 
 @dataclass

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from medups.io.files import check_archive, file_sha256, user_path
-from medups.weights import name_tables, resfu, swin, transunet, vit
+from medups.weights import name_tables, pictures, resfu, swin, transunet, vit
 
 Published = Mapping[str, Tensor]
 
@@ -46,12 +46,17 @@ LAYOUTS: dict[str, Layout] = {
     "transunet-imagenet21k": Layout(vit.adapt, vit.NOT_IN_ARCHIVE, _POSITIONS),
     "swin-unet": Layout(swin.adapt),
     "swin-imagenet": Layout(swin.adapt_imagenet, swin.NOT_IN_IMAGENET),
+    "segformer": Layout(pictures.adapt_segformer),
+    "segformer-imagenet": Layout(pictures.adapt_segformer_imagenet, pictures.NOT_IN_ENCODER),
+    "segnext": Layout(pictures.adapt_segnext),
+    "mscan-imagenet": Layout(pictures.adapt_mscan, pictures.NOT_IN_ENCODER),
+    "vit-timm": Layout(pictures.adapt_vit, pictures.NOT_IN_ENCODER, {"encoder.pos_embed": pictures.resize_positions}),
 }
 _HEAD = "head"  # the classification layer of our networks
 _PREFIXES = ("module.", "swin_unet.")
 _UNREADABLE = (
     OSError, EOFError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, TypeError,
-    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, ImportError,
 )  # fmt: skip
 _DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that do not depend on the weights
 
@@ -230,10 +235,22 @@ def _opened(path: Path) -> Any:
         if path.suffix == ".npz":  # NumPy verifies checksums
             with np.load(path, allow_pickle=False) as archive:
                 return {name: archive[name] for name in archive.files}
+        if path.suffix == ".safetensors":
+            return _safetensors(path)
         check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise ValueError(f"{path}: expected a readable checkpoint of tensors, found {error}") from error
+
+
+def _safetensors(path: Path) -> Any:
+    from safetensors import SafetensorError  # comes with transformers and timm, whose files these are
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from error
 
 
 def _bare(name: str) -> str:

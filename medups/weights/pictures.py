@@ -1,0 +1,136 @@
+"""Published weights of networks for pictures: ImageNet encoders, and complete networks of mmsegmentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from medups.weights import resfu
+
+NOT_IN_ENCODER = r"(?!encoder\.)"
+"""Our names that an encoder's weights do not include."""
+Rules = Sequence[tuple[str, str]]
+
+# transformers before version 5, then since
+_TRANSFORMERS: Rules = (
+    (r"^segformer\.", ""),
+    (r"^encoder\.patch_embeddings\.(\d)\.", r"stages.\1.patch_embeddings."),
+    (r"^encoder\.block\.(\d)\.", r"stages.\1.blocks."),
+    (r"^encoder\.layer_norm\.(\d)\.", r"stages.\1.layer_norm."),
+    (r"\.attention\.self\.(q|k|v)[a-z]+\.", r".attention.\1_proj."),
+    (r"\.attention\.self\.sr\.", ".attention.sequence_reduction.sequence_reduction."),
+    (r"\.attention\.self\.layer_norm\.", ".attention.sequence_reduction.layer_norm."),
+    (r"\.attention\.output\.dense\.", ".attention.o_proj."),
+    (r"\.mlp\.dense(\d)\.", r".mlp.fc\1."),
+    (r"\.layer_norm_1\.", ".layernorm_before."),
+    (r"\.layer_norm_2\.", ".layernorm_after."),
+)
+# mmsegmentation's MiT; its attention is torch's
+_MMSEG_MIT: Rules = (
+    (r"^layers\.(\d)\.0\.projection\.", r"stages.\1.patch_embeddings.proj."),
+    (r"^layers\.(\d)\.0\.norm\.", r"stages.\1.patch_embeddings.layer_norm."),
+    (r"^layers\.(\d)\.1\.", r"stages.\1.blocks."),
+    (r"^layers\.(\d)\.2\.", r"stages.\1.layer_norm."),
+    (r"\.norm1\.", ".layernorm_before."),
+    (r"\.norm2\.", ".layernorm_after."),
+    (r"\.attn\.attn\.out_proj\.", ".attention.o_proj."),
+    (r"\.attn\.sr\.", ".attention.sequence_reduction.sequence_reduction."),
+    (r"\.attn\.norm\.", ".attention.sequence_reduction.layer_norm."),
+    (r"\.ffn\.layers\.0\.", ".mlp.fc1."),
+    (r"\.ffn\.layers\.1\.", ".mlp.dwconv.dwconv."),
+    (r"\.ffn\.layers\.4\.", ".mlp.fc2."),
+)
+_HEAD: Rules = (
+    (r"^convs\.(\d)\.conv\.", r"projections.\1.0."),
+    (r"^convs\.(\d)\.bn\.", r"projections.\1.1."),
+    (r"^fusion_conv\.conv\.", "fuse.0."),
+    (r"^fusion_conv\.bn\.", "fuse.1."),
+    (r"^(squeeze|align)\.conv\.", r"\1.0."),
+    (r"^(squeeze|align)\.gn\.", r"\1.1."),
+    (r"^hamburger\.ham_in\.conv\.", "hamburger.ham_in."),
+    (r"^hamburger\.ham_out\.conv\.", "hamburger.ham_out.0."),
+    (r"^hamburger\.ham_out\.gn\.", "hamburger.ham_out.1."),
+    (r"^conv_seg\.", "classify."),
+)
+_CLASSIFIER = re.compile(r"^(classifier|head|decode_head|auxiliary_head|fc)\.")
+
+
+def adapt_segformer_imagenet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """MiT as transformers stores it (``nvidia/mit-b0`` and so on)."""
+    del module
+    return _encoder({_renamed(name, _TRANSFORMERS): value for name, value in published.items()})
+
+
+def adapt_vit(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A ViT as timm stores it (``vit_small_patch16_224`` and so on)."""
+    del module
+    return _encoder(published)
+
+
+def adapt_mscan(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """MSCAN as SegNeXt's authors and mmsegmentation store it."""
+    del module
+    return _encoder({name.replace(".dwconv.dwconv.", ".dwconv."): value for name, value in published.items()})
+
+
+def adapt_segnext(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A complete SegNeXt of mmsegmentation; its own interpolation has no weights."""
+    encoder = adapt_mscan(_under(published, "backbone."), module)
+    return {**encoder, **_head(_under(published, "decode_head."))}
+
+
+def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A complete SegFormer of mmsegmentation, with ReSFU's head if it has one."""
+    encoder: dict[str, Tensor] = {}
+    for name, value in _under(published, "backbone.").items():
+        encoder |= _mit(_renamed(name, _MMSEG_MIT), value)
+    head = _under(published, "decode_head.")
+    ours = {**_encoder(encoder), **_head({n: v for n, v in head.items() if not n.startswith("upsample_modules.")})}
+    upsamplers = dict(module.named_modules()).get("head.upsampling.upsamplers", nn.ModuleList())
+    for number, upsampler in enumerate(upsamplers.children()):
+        own = _under(head, f"upsample_modules.{number}.")
+        if own:
+            adapted = resfu.adapt(own, upsampler)
+            ours |= {f"head.upsampling.upsamplers.{number}.{name}": value for name, value in adapted.items()}
+    return ours
+
+
+def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
+    """Resize position embeddings [1, 1 + N, C] of a square grid to the module's, as timm does; the first stays."""
+    first, grid = positions[:, :1], positions[:, 1:]
+    side, goal = round(grid.shape[1] ** 0.5), round((module.state_dict()["encoder.pos_embed"].shape[1] - 1) ** 0.5)
+    if side**2 != grid.shape[1]:
+        raise ValueError(f"expected position embeddings of a square grid, found {tuple(positions.shape)}")
+    square = grid.unflatten(1, (side, side)).movedim(3, 1)
+    resized = F.interpolate(square, (goal, goal), mode="bicubic", align_corners=False, antialias=True)
+    return torch.cat([first, resized.flatten(2).transpose(1, 2)], 1)
+
+
+def _mit(name: str, value: Tensor) -> dict[str, Tensor]:
+    """Queries, keys and values apart, and layers on tokens instead of 1x1 convolutions."""
+    if ".attn.attn.in_proj_" in name:
+        prefix, leaf = name.split("attn.attn.in_proj_")
+        return {f"{prefix}attention.{part}_proj.{leaf}": v for part, v in zip("qkv", value.chunk(3), strict=True)}
+    return {name: value.flatten(1) if re.search(r"\.mlp\.fc\d\.weight$", name) else value}
+
+
+def _encoder(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"encoder.{name}": value for name, value in published.items() if not _CLASSIFIER.match(name)}
+
+
+def _head(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {f"head.{_renamed(name, _HEAD)}": value for name, value in published.items()}
+
+
+def _under(published: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
+
+
+def _renamed(name: str, rules: Rules) -> str:
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
