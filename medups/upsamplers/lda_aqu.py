@@ -73,26 +73,27 @@ class LDAAQU(Upsampler):
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
         normed = _over_channels(self.norm, x)
-        mode = LINEAR_MODES[self.spatial_dims]
-        query = self.query(normed)
-        if query.numel():
-            wide = query.to(wide_dtype(query.dtype))
-            query = F.interpolate(wide, size=size, mode=mode, align_corners=True).to(query.dtype)
-        else:
-            query = query.new_zeros(*query.shape[:2], *size)
+        query = self._query(normed, size)
         positions = self._positions(query, tuple(x.shape[2:]))
         scale = (query.shape[1] // self.heads) ** -0.5
         out = sampled_attention(query, self.key(normed), x, positions, self.heads, scale, self.bias)
         return Upsampled(out, guide)
 
     def offset_field(self, x: Tensor, guide: Tensor | None = None) -> Tensor:
-        query = self.query(_over_channels(self.norm, x))
         size = self.output_size(x, guide)
-        query = F.interpolate(query, size=size, mode=LINEAR_MODES[self.spatial_dims], align_corners=True)
+        query = self._query(_over_channels(self.norm, x), size)
         shifts = self._shifts(query)  # in pixels of the output
         ratio = torch.tensor([n / out for n, out in zip(x.shape[2:], size, strict=True)], device=x.device)
         scaled = shifts * along_axis(ratio, 0, self.spatial_dims + 1).to(shifts.dtype)
         return scaled.flatten(1, 2).transpose(1, 2).flip(1)
+
+    def _query(self, normed: Tensor, size: tuple[int, ...]) -> Tensor:
+        query: Tensor = self.query(normed)
+        if not query.numel():  # torch cannot interpolate an empty batch; the sum keeps the graph
+            return query.new_zeros(*query.shape[:2], *size) + query.sum()
+        wide = query.to(wide_dtype(query.dtype))
+        mode = LINEAR_MODES[self.spatial_dims]
+        return F.interpolate(wide, size=size, mode=mode, align_corners=True).to(query.dtype)
 
     def _shifts(self, query: Tensor) -> Tensor:
         """Predicted offsets [B, G, taps, d, *out] in pixels of the output, the first axis first."""
