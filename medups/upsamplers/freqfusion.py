@@ -38,13 +38,16 @@ class FreqFusion(Upsampler):
     """FreqFusion of ``x`` [B, C, *in] and ``guide`` [B, Cg, *out]; also returns the sharpened guide.
 
     Args:
-        compressed_channels: channels m that kernels and offsets are predicted from; None for a quarter of C + Cg,
-            rounded up to a multiple of 8, and at most 64: cheaper in thin networks.
+        compressed_channels: channels m that kernels and offsets are predicted from; ``quarter`` for a quarter of
+            C + Cg, as in the published SegNeXt; None for the same, rounded up to a multiple of 8, and at most 64:
+            cheaper in thin networks.
         lowpass_kernel: odd; None for 5 in 2-D and 3 in 3-D.
         highpass_kernel: odd.
         low_pass, high_pass, offset_generator: enable each part. Without the low-pass filter ``x`` is upsampled by
             nearest neighbor; without the high-pass filter the guide is returned unchanged.
         offset_groups: groups of channels, each with its own offsets; divides C.
+        offset_features: what offsets are predicted from: compressed maps and similarities ``joined``, or the
+            ``similarity`` alone, as in the published SegNeXt; their scope then reads the maps alone.
         offset_norm: group norm before the offsets are predicted; off in the published Mask2Former.
         offset_init: ``small`` starts with offsets near zero, ``published`` with Xavier weights, which give offsets
             of about one pixel of the deep map.
@@ -68,13 +71,14 @@ class FreqFusion(Upsampler):
         guide_channels: int | None = None,
         scale_factor: Scale = 2,
         *,
-        compressed_channels: int | None = 64,
+        compressed_channels: int | Literal["quarter"] | None = 64,
         lowpass_kernel: int | None = None,
         highpass_kernel: int = 3,
         low_pass: bool = True,
         high_pass: bool = True,
         offset_generator: bool = True,
         offset_groups: int = 4,
+        offset_features: Literal["joined", "similarity"] = "joined",
         offset_norm: bool = True,
         offset_init: Literal["small", "published"] = "small",
         hamming_window: bool = False,
@@ -86,6 +90,8 @@ class FreqFusion(Upsampler):
             raise ValueError(f"FreqFusion: border must be 'zeros', 'reflect' or 'replicate', got {border!r}")
         if offset_init not in ("small", "published"):
             raise ValueError(f"FreqFusion: offset_init must be 'small' or 'published', got {offset_init!r}")
+        if offset_features not in ("joined", "similarity"):
+            raise ValueError(f"FreqFusion: offset_features must be 'joined' or 'similarity', got {offset_features!r}")
         if lowpass_kernel is None:
             lowpass_kernel = 5 if spatial_dims == 2 else 3
         self.lowpass_kernel = odd_kernel("FreqFusion", lowpass_kernel, "lowpass_kernel")
@@ -93,9 +99,14 @@ class FreqFusion(Upsampler):
         self.border: Border = border
         self.hamming_window = hamming_window
         self.refines_guide = high_pass
-        m = compressed_channels
-        if m is None:
-            m = rounded_channels((in_channels + guide_channels) / 4, _CHANNELS_PER_NORM_GROUP, 64)
+        quarter = (in_channels + guide_channels) / 4
+        if compressed_channels is None:
+            m = rounded_channels(quarter, _CHANNELS_PER_NORM_GROUP, 64)
+        elif isinstance(compressed_channels, str):
+            m = max(1, int(quarter))
+        else:
+            m = compressed_channels
+        self.offset_groups = offset_groups if offset_generator else 1
         self.compress_guide = conv(spatial_dims, guide_channels, m)
         self.compress = conv(spatial_dims, in_channels, m)
         self.lowpass = conv(spatial_dims, m, lowpass_kernel**spatial_dims, 3) if low_pass else None
@@ -109,7 +120,13 @@ class FreqFusion(Upsampler):
         if offset_generator:
             dividing_groups("FreqFusion", offset_groups, in_channels, "offset_groups")
             self.offsets = OffsetGenerator(
-                spatial_dims, m, whole_scale(self), offset_groups, offset_norm, offset_init == "published"
+                spatial_dims,
+                m,
+                whole_scale(self),
+                offset_groups,
+                offset_norm,
+                offset_init == "published",
+                offset_features == "joined",
             )
 
     def upsample(self, x: Tensor, guide: Tensor | None, size: tuple[int, ...]) -> Upsampled:
@@ -196,11 +213,19 @@ class OffsetGenerator(nn.Module):
     """
 
     def __init__(
-        self, spatial_dims: int, channels: int, scale: tuple[int, ...], groups: int, norm: bool, published_init: bool
+        self,
+        spatial_dims: int,
+        channels: int,
+        scale: tuple[int, ...],
+        groups: int,
+        norm: bool,
+        published_init: bool,
+        joined: bool,
     ) -> None:
         super().__init__()
-        self.scale = scale
-        width = channels + 3**spatial_dims - 1
+        self.scale, self.joined = scale, joined
+        similarities = 3**spatial_dims - 1
+        width, scope_width = (channels + similarities,) * 2 if joined else (similarities, channels)
         maps = spatial_dims * groups
         norm_groups = max(1, channels // _CHANNELS_PER_NORM_GROUP)
         if norm and channels % norm_groups:
@@ -210,9 +235,9 @@ class OffsetGenerator(nn.Module):
         self.norm_guide = GroupNorm(norm_groups, channels) if norm else nn.Identity()
         self.norm = GroupNorm(norm_groups, channels) if norm else nn.Identity()
         self.offset = conv(spatial_dims, width, maps * prod(scale), 3)
-        self.scope = conv(spatial_dims, width, maps * prod(scale), 3)
+        self.scope = conv(spatial_dims, scope_width, maps * prod(scale), 3)
         self.offset_guide = conv(spatial_dims, width, maps, 3)
-        self.scope_guide = conv(spatial_dims, width, maps, 3)
+        self.scope_guide = conv(spatial_dims, scope_width, maps, 3)
         for layer in (self.offset, self.scope, self.offset_guide, self.scope_guide):
             _init(layer, xavier=published_init)
         if not published_init:
@@ -231,21 +256,25 @@ class OffsetGenerator(nn.Module):
 
     def field(self, deep: Tensor, fine: Tensor, size: Sequence[int]) -> Tensor:
         """Offsets [B, d * groups, *out] in pixels of the deep map, the last axis first."""
-        low, high = _with_similarity(self.norm(deep)), _with_similarity(self.norm_guide(fine))
-        low_offset, low_scope = side_by_side(low, self.offset, self.scope)
-        high_offset, high_scope = side_by_side(high, self.offset_guide, self.scope_guide)
+        low_offset, low_scope = self._predicted(self.norm(deep), self.offset, self.scope)
+        high_offset, high_scope = self._predicted(self.norm_guide(fine), self.offset_guide, self.scope_guide)
         offsets = self._at(low_offset, size) + high_offset
         return offsets * torch.sigmoid(self._at(low_scope, size) + high_scope)
+
+    def _predicted(self, x: Tensor, offset: nn.Module, scope: nn.Module) -> list[Tensor]:
+        if self.joined:
+            return side_by_side(torch.cat([x, _similarity(x)], 1), offset, scope)
+        return [offset(_similarity(x)), scope(x)]
 
     def _at(self, maps: Tensor, size: Sequence[int]) -> Tensor:
         return read_nearest(pixel_shuffle(maps, self.scale), size)
 
 
-def _with_similarity(x: Tensor) -> Tensor:
-    """``x`` and the cosine similarity of each pixel to its neighbors, excluding itself."""
+def _similarity(x: Tensor) -> Tensor:
+    """The cosine similarity of each pixel to its neighbors, excluding itself."""
     taps = 3 ** (x.ndim - 2)
     cosines = neighbor_similarity(x, x, kernel_size=3, dilation=_SIMILARITY_DILATION, metric="cosine")
-    return torch.cat([x, cosines[:, : taps // 2], cosines[:, taps // 2 + 1 :]], 1)
+    return torch.cat([cosines[:, : taps // 2], cosines[:, taps // 2 + 1 :]], 1)
 
 
 def _log_hamming(spatial_dims: int, kernel_size: int, like: Tensor) -> Tensor:

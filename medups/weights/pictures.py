@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from medups.weights import resfu
+from medups.weights import name_tables, resfu
 
 NOT_IN_ENCODER = r"(?!encoder\.)"
 """Our names that an encoder's weights do not include."""
@@ -78,9 +79,9 @@ def adapt_mscan(published: Mapping[str, Tensor], module: nn.Module) -> dict[str,
 
 
 def adapt_segnext(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """A complete SegNeXt of mmsegmentation; its own interpolation has no weights."""
+    """A complete SegNeXt of mmsegmentation, with FreqFusion's head if it has one."""
     encoder = adapt_mscan(_under(published, "backbone."), module)
-    return {**encoder, **_head(_under(published, "decode_head."))}
+    return {**encoder, **_with_upsamplers(_under(published, "decode_head."), module, "freqfusions", "freqfusion")}
 
 
 def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
@@ -89,14 +90,7 @@ def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[
     for name, value in _under(published, "backbone.").items():
         encoder |= _mit(_renamed(name, _MMSEG_MIT), value)
     head = _under(published, "decode_head.")
-    ours = {**_encoder(encoder), **_head({n: v for n, v in head.items() if not n.startswith("upsample_modules.")})}
-    upsamplers = dict(module.named_modules()).get("head.upsampling.upsamplers", nn.ModuleList())
-    for number, upsampler in enumerate(upsamplers.children()):
-        own = _under(head, f"upsample_modules.{number}.")
-        if own:
-            adapted = resfu.adapt(own, upsampler)
-            ours |= {f"head.upsampling.upsamplers.{number}.{name}": value for name, value in adapted.items()}
-    return ours
+    return {**_encoder(encoder), **_with_upsamplers(head, module, "upsample_modules", "resfu")}
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
@@ -120,6 +114,17 @@ def _mit(name: str, value: Tensor) -> dict[str, Tensor]:
 
 def _encoder(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"encoder.{name}": value for name, value in published.items() if not _CLASSIFIER.match(name)}
+
+
+def _with_upsamplers(head: Mapping[str, Tensor], module: nn.Module, place: str, layout: str) -> dict[str, Tensor]:
+    """A head whose upsamplers are the members of the list ``place``."""
+    ours = _head({name: value for name, value in head.items() if not name.startswith(f"{place}.")})
+    adapt = resfu.adapt if layout == "resfu" else partial(name_tables.adapt, layout)
+    upsamplers = dict(module.named_modules()).get("head.upsampling.upsamplers", nn.ModuleList())
+    for number, upsampler in enumerate(upsamplers.children()):
+        adapted = adapt(_under(head, f"{place}.{number}."), upsampler)
+        ours |= {f"head.upsampling.upsamplers.{number}.{name}": value for name, value in adapted.items()}
+    return ours
 
 
 def _head(published: Mapping[str, Tensor]) -> dict[str, Tensor]:

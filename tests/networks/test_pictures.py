@@ -50,13 +50,13 @@ def test_resfu_adds_what_its_module_has():
 
 
 def test_freqfusion_adds_what_its_modules_have():
-    """SegNeXt-T: 104 and 120 compressed channels, (C + Cg) / 4; methods.md's offset generator on normed maps."""
-    options = {"compressed_channels": 104}
-    plain, fused = SegNeXt(150, "t"), SegNeXt(150, "t", "freqfusion", options, placement="fusion")
+    """SegNeXt-T: 104 and 120 compressed channels, and offsets from similarities; 116,146 and 141,234 parameters."""
+    options = {"compressed_channels": "quarter", "offset_features": "similarity"}
+    fused = SegNeXt(150, "t", "freqfusion", options, placement="fusion")
     first, second = fused.head.upsampling.upsamplers
     assert (first.in_channels, first.guide_channels, second.in_channels, second.guide_channels) == (256, 160, 416, 64)
-    added = sum(p.numel() for p in fused.head.upsampling.parameters())
-    assert parameters(fused) - parameters(plain) == added
+    assert (parameters(first), parameters(second)) == (116146, 141234)
+    assert parameters(fused) - parameters(SegNeXt(150, "t")) == 116146 + 141234
 
 
 @pytest.mark.parametrize("upsampler", [None, *list_upsamplers()])
@@ -68,6 +68,9 @@ def test_every_upsampler_in_every_place_learns(upsampler, placement):
         (SegFormer(5, "tiny", upsampler, options, placement, width=32, drop_path=0), (17, 25)),
         (SegNeXt(5, "tiny", upsampler, options, placement), (9, 13)),
     ):
+        for name, parameter in network.named_parameters():
+            if name.endswith("offset.predict.weight"):  # LDA-AQU's, 0 at first, so that layers before it do not learn
+                torch.nn.init.normal_(parameter, std=0.1)
         logits = network(torch.randn(2, 3, 65, 97))
         assert logits.shape == (2, 5, *size)
         logits.square().sum().backward()
@@ -114,13 +117,15 @@ def test_direct_placement_is_the_published_interpolation():
 
 
 def test_fusion_placement_chains_refined_guides():
-    """FreqFusion on the concatenation of all coarser maps: two written-out steps."""
+    """FreqFusion on the concatenation of all coarser maps, channel group by channel group: two written-out steps."""
     torch.manual_seed(0)
     maps = [torch.randn(1, 8, n, n) for n in (16, 8, 4)]
-    placed = PlacedUpsampling([8, 8, 8], "freqfusion", {}, "fusion").eval()
+    placed = PlacedUpsampling([8, 8, 8], "freqfusion", {"offset_groups": 2}, "fusion").eval()
     first = placed.upsamplers[0](maps[2], maps[1])
-    second = placed.upsamplers[1](torch.cat([first.guide, first.x], 1), maps[0])
-    assert torch.equal(placed(maps), torch.cat([second.guide, second.x], 1))
+    joined = torch.cat([first.guide[:, :4], first.x[:, :4], first.guide[:, 4:], first.x[:, 4:]], 1)
+    second = placed.upsamplers[1](joined, maps[0])
+    expected = torch.cat([second.guide[:, :4], second.x[:, :8], second.guide[:, 4:], second.x[:, 8:]], 1)
+    assert torch.equal(placed(maps), expected)
 
 
 def test_strip_convolutions_against_full_kernels():

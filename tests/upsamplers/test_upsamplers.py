@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from medups.upsamplers import Interpolate, ReSFU, create_upsampler, list_upsamplers
+from medups.upsamplers import FreqFusion, Interpolate, ReSFU, create_upsampler, list_upsamplers
 
 
 def test_imports_only_torch():
@@ -139,3 +139,28 @@ def test_frozen_encoder(name, dims):
         change(out.x.square()).sum().backward()
         gradients.append([p.grad.clone() for p in upsampler.parameters() if p.grad is not None])
     torch.testing.assert_close(gradients[0], gradients[1], rtol=1e-3, atol=1e-4)
+
+
+def test_offsets_from_similarities_alone():
+    """As in the published SegNeXt, written out: offsets from the cosines of 8 neighbors at a distance of 2 pixels."""
+    torch.manual_seed(0)
+    up = FreqFusion(2, 8, 8, 2, compressed_channels=8, offset_features="similarity", offset_groups=1).double()
+    generator = up.offsets
+    for parameter in generator.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)
+    deep, fine = torch.randn(1, 8, 3, 4, dtype=torch.float64), torch.randn(1, 8, 6, 8, dtype=torch.float64)
+
+    def cosines(x):
+        padded = torch.nn.functional.pad(x, (2, 2, 2, 2))
+        height, width = x.shape[2:]
+        found = []
+        for dy, dx in ((-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2)):
+            other = padded[:, :, 2 + dy : 2 + dy + height, 2 + dx : 2 + dx + width]
+            found.append(torch.nn.functional.cosine_similarity(x, other, dim=1, eps=1e-8))
+        return torch.stack(found, 1)
+
+    low, high = generator.norm(deep), generator.norm_guide(fine)
+    shuffle = torch.nn.functional.pixel_shuffle
+    offset = shuffle(generator.offset(cosines(low)), 2) + generator.offset_guide(cosines(high))
+    scope = shuffle(generator.scope(low), 2) + generator.scope_guide(high)
+    torch.testing.assert_close(generator.field(deep, fine, (6, 8)), offset * torch.sigmoid(scope))

@@ -12,6 +12,11 @@ from medups.networks.pictures import SegFormer, Segmenter, SegNeXt
 from medups.networks.pictures.libraries import library
 from medups.weights import load_published
 
+HEAD = (
+    ("squeeze.0", "squeeze.conv"), ("squeeze.1", "squeeze.gn"), ("align.0", "align.conv"), ("align.1", "align.gn"),
+    ("ham_in", "ham_in.conv"), ("ham_out.0", "ham_out.conv"), ("ham_out.1", "ham_out.gn"), ("classify", "conv_seg"),
+)  # fmt: skip
+
 
 def classifier():
     transformers = library("transformers")
@@ -119,6 +124,34 @@ def test_a_complete_segformer_of_mmsegmentation_with_resfu():
         torch.testing.assert_close(network(image), source(image))
 
 
+def test_a_complete_segnext_of_mmsegmentation_with_freqfusion():
+    options = {"compressed_channels": 16, "offset_features": "similarity"}
+    torch.manual_seed(0)
+    source = randomized(SegNeXt(5, "tiny", "freqfusion", options, placement="fusion")).eval()
+    published = {f"backbone.{name}": value for name, value in source.encoder.state_dict().items()}
+    for name, value in source.head.state_dict().items():
+        if name.startswith("upsampling."):
+            for ours, theirs in (
+                ("upsampling.upsamplers", "freqfusions"), ("compress_guide", "hr_channel_compressor"),
+                (".compress.", ".lr_channel_compressor."), ("lowpass", "content_encoder"),
+                ("highpass", "content_encoder2"), ("offsets.offset_guide", "dysampler.hr_offset"),
+                ("offsets.scope_guide", "dysampler.hr_direct_scale"), ("offsets.norm_guide", "dysampler.norm_hr"),
+                ("offsets.norm.", "dysampler.norm_lr."), ("offsets.offset.", "dysampler.offset."),
+                ("offsets.scope.", "dysampler.direct_scale."),
+            ):  # fmt: skip
+                name = name.replace(ours, theirs)
+        else:
+            for ours, theirs in HEAD:
+                name = name.replace(ours, theirs)
+        published[f"decode_head.{name}"] = value
+    published["decode_head.freqfusions.0.dysampler.init_pos"] = torch.zeros(1)
+    network = SegNeXt(5, "tiny", "freqfusion", options, placement="fusion").eval()
+    load_published(network, published, layout="segnext")
+    image = torch.randn(1, 3, 64, 64)
+    with torch.no_grad():
+        torch.testing.assert_close(network(image), source(image))
+
+
 @pytest.mark.parametrize("naming", [".mlp.dwconv.", ".mlp.dwconv.dwconv."])
 def test_segnext_in_both_namings(naming):
     torch.manual_seed(0)
@@ -131,11 +164,7 @@ def test_segnext_in_both_namings(naming):
     assert all(name.startswith("head.") for name in report.initial)
     complete = {f"backbone.{name}": value for name, value in published.items() if name != "head.weight"}
     for name, value in source.head.state_dict().items():
-        for ours, theirs in (
-            ("squeeze.0", "squeeze.conv"), ("squeeze.1", "squeeze.gn"), ("align.0", "align.conv"),
-            ("align.1", "align.gn"), ("ham_in", "ham_in.conv"), ("ham_out.0", "ham_out.conv"),
-            ("ham_out.1", "ham_out.gn"), ("classify", "conv_seg"),
-        ):  # fmt: skip
+        for ours, theirs in HEAD:
             name = name.replace(ours, theirs)
         complete[f"decode_head.{name}"] = value
     load_published(network, complete, layout="segnext")

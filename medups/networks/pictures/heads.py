@@ -23,7 +23,7 @@ class PlacedUpsampling(nn.Module):
         placement: ``direct`` enlarges every map at once, guided by the finest (ReSFU's heads; interpolation, as
             published). ``stepwise`` enlarges every map by factors of 2, each step with its own upsampler, guided by
             the map of that size (CARAFE, SAPA, FADE, DySample). ``fusion`` enlarges the concatenation of all coarser
-            maps, and concatenates the refined guide (FreqFusion).
+            maps, and concatenates the refined guide (FreqFusion); the widths must be multiples of its groups.
         stride: the ratio of the sizes of neighboring maps.
 
     Raises:
@@ -74,8 +74,13 @@ class PlacedUpsampling(nn.Module):
         x = maps[-1]
         for step, guide in zip(steps, maps[-2::-1], strict=True):
             up = step(x, guide)
-            x = torch.cat([up.guide, up.x], 1)
+            x = _joined(up.guide, up.x, getattr(step, "offset_groups", 1))
         return x
+
+
+def _joined(guide: Tensor, x: Tensor, groups: int) -> Tensor:
+    """Both maps, group by group, so that the channels that share offsets stay together, as published."""
+    return torch.cat([guide.unflatten(1, (groups, -1)), x.unflatten(1, (groups, -1))], 2).flatten(1, 2)
 
 
 class MLPHead(nn.Module):
