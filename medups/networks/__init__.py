@@ -6,6 +6,7 @@ from medups.networks.guided_step import GuidedStep
 from medups.networks.swap import SwapReport, swap_upsampling, with_upsampler
 from medups.networks.swin_unet import SwinUNet
 from medups.networks.transunet import TransUNet
+from medups.networks.upsampled_logits import UpsampledLogits
 
 __all__ = [
     "DirectDecoder",
@@ -15,6 +16,7 @@ __all__ = [
     "SwapReport",
     "SwinUNet",
     "TransUNet",
+    "UpsampledLogits",
     "swap_upsampling",
     "with_upsampler",
 ]
