@@ -86,12 +86,13 @@ class FreqFusion(Upsampler):
     ) -> None:
         super().__init__(spatial_dims, in_channels, guide_channels, scale_factor)
         assert guide_channels is not None  # checked by the base
-        if border not in ("zeros", "reflect", "replicate"):
-            raise ValueError(f"FreqFusion: border must be 'zeros', 'reflect' or 'replicate', got {border!r}")
-        if offset_init not in ("small", "published"):
-            raise ValueError(f"FreqFusion: offset_init must be 'small' or 'published', got {offset_init!r}")
-        if offset_features not in ("joined", "similarity"):
-            raise ValueError(f"FreqFusion: offset_features must be 'joined' or 'similarity', got {offset_features!r}")
+        for argument, value, choices in (
+            ("border", border, ("zeros", "reflect", "replicate")),
+            ("offset_init", offset_init, ("small", "published")),
+            ("offset_features", offset_features, ("joined", "similarity")),
+        ):
+            if value not in choices:
+                raise ValueError(f"FreqFusion: {argument} must be one of {', '.join(choices)}, got {value!r}")
         if lowpass_kernel is None:
             lowpass_kernel = 5 if spatial_dims == 2 else 3
         self.lowpass_kernel = odd_kernel("FreqFusion", lowpass_kernel, "lowpass_kernel")
@@ -99,13 +100,7 @@ class FreqFusion(Upsampler):
         self.border: Border = border
         self.hamming_window = hamming_window
         self.refines_guide = high_pass
-        quarter = (in_channels + guide_channels) / 4
-        if compressed_channels is None:
-            m = rounded_channels(quarter, _CHANNELS_PER_NORM_GROUP, 64)
-        elif isinstance(compressed_channels, str):
-            m = max(1, int(quarter))
-        else:
-            m = compressed_channels
+        m = _compressed(compressed_channels, in_channels + guide_channels)
         self.offset_groups = offset_groups if offset_generator else 1
         self.compress_guide = conv(spatial_dims, guide_channels, m)
         self.compress = conv(spatial_dims, in_channels, m)
@@ -194,6 +189,13 @@ class FreqFusion(Upsampler):
             return logits
         window = _log_hamming(self.spatial_dims, kernel_size, logits)
         return logits + window.reshape(-1, *[1] * self.spatial_dims)
+
+
+def _compressed(channels: int | Literal["quarter"] | None, both: int) -> int:
+    """The channels that kernels are predicted from, for maps with ``both`` channels together."""
+    if channels is None:
+        return rounded_channels(both / 4, _CHANNELS_PER_NORM_GROUP, 64)
+    return max(1, both // 4) if isinstance(channels, str) else channels
 
 
 class _Maps(NamedTuple):
