@@ -21,7 +21,8 @@ def run(options: argparse.Namespace) -> None:
     rows = {
         "bundle": info.description,
         "network": f"{info.network}{suffix}, {info.parameters:,} parameters",
-        "input": f"{info.modality}, {' x '.join(map(str, info.input_size))} at a spacing of {spacing}",
+        "input": f"{info.modality}, {' x '.join(map(str, info.input_size))}"
+        + ("" if info.modality == "photograph" else f" at a spacing of {spacing}"),
         "organs": ", ".join(f"{number} {name}" for number, name in info.organs.items()),
         "cases": ", ".join(f"{count} {part}" for part, count in info.cases.items()),
         "versions": ", ".join(f"{name} {version}" for name, version in info.versions.items()),

@@ -85,10 +85,16 @@ def channels_of(
     model: Model, picture: NDArray[np.uint8], device: torch.device | str, bf16: bool = False
 ) -> NDArray[np.uint8]:
     """The channel of each pixel [H, W] of a picture [H, W, 3]."""
-    sample: Any = model.preprocessing({"image": torch.from_numpy(np.ascontiguousarray(picture)).movedim(-1, 0).float()})
-    image = torch.from_numpy(np.asarray(sample["image"], dtype=np.float32))  # without MONAI's metadata
+    image = picture_input(model, picture)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
         return model.inferer(image, model.network, device=device)
+
+
+def picture_input(model: Model, picture: NDArray[np.uint8]) -> torch.Tensor:
+    """The preprocessed colors [3, H, W] of a picture [H, W, 3]."""
+    colors = torch.from_numpy(np.array(picture.transpose(2, 0, 1), dtype=np.float32))
+    sample: Any = model.preprocessing({"image": colors})
+    return torch.from_numpy(np.asarray(sample["image"], dtype=np.float32))  # without MONAI's metadata
 
 
 def memory_bytes(model: Model, scan: Volume) -> int:

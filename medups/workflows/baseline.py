@@ -17,11 +17,13 @@ from medups.io.files import require_writable
 from medups.progress import Progress, SilentProgress
 from medups.settings.schema import Settings
 from medups.training.voxel_classifier import VoxelClassifier
+from medups.workflows.kinds.volume import require_volumes
 from medups.workflows.setup import output_folder, set_up_run
 
 
 def baseline(settings: Settings, progress: Progress | None = None) -> Path:
     """Fit the baseline to the training cases and write its masks of the test cases to ``settings.output``."""
+    require_volumes(settings, "baseline")
     progress = progress or SilentProgress()
     folder = output_folder(settings)
     require_writable(folder)

@@ -14,12 +14,13 @@ from torch.nn import functional as F
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.phantom import write_phantoms
+from medups.data.scenes import make_scene
 from medups.data.transforms import zoom_image
 from medups.data.volumes import Grid
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
-from medups.inference import SliceInferer
-from medups.inference.segment import preprocess
+from medups.inference import PictureInferer, SliceInferer
+from medups.inference.segment import picture_input, preprocess
 from medups.io.files import require_writable, user_path, write_bytes
 from medups.progress import Progress, SilentProgress
 
@@ -109,7 +110,11 @@ def _onnx(program: Any, example: Tensor) -> tuple[bytes, Any]:
 
 
 def _windows(model: Model) -> Tensor:
-    """Five preprocessed windows [5, 1, *size] of a phantom scan."""
+    """Five preprocessed windows [5, 1, *size] of a phantom scan, or scenes [5, 3, size, size]."""
+    if isinstance(model.inferer, PictureInferer):
+        size = model.inferer.short or model.inferer.crop
+        scenes = (make_scene(0, number, size, size).picture for number in range(1, 6))
+        return torch.stack([picture_input(model, picture) for picture in scenes])
     with tempfile.TemporaryDirectory() as folder:
         list(write_phantoms(Path(folder), 1, seed=0, size=64, slices=16))
         scan = read_scan(next(Path(folder, "img").iterdir()))

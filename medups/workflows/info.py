@@ -7,6 +7,7 @@ from pathlib import Path
 
 from medups.bundle.model import load_bundle
 from medups.io.files import read_json, user_path
+from medups.tasks import VolumeTask
 
 
 @dataclass(frozen=True)
@@ -45,13 +46,13 @@ def bundle_info(bundle: str | Path) -> BundleInfo:
     model = load_bundle(folder)
     metadata = read_json(folder / "configs" / "metadata.json")
     network, inferer = model.definition["network_def"], model.definition["inferer"]
-    size = inferer.get("roi_size") or inferer.get("size") or []
+    size = inferer.get("roi_size") or inferer.get("size") or inferer.get("short") or []
     return BundleInfo(
         description=str(metadata.get("description", "")),
         network=str(network["_target_"]).rpartition(".")[2],
         upsampler=str(network.get("upsampler", "")),
         parameters=sum(parameter.numel() for parameter in model.network.parameters()),
-        organs=dict(model.labels.organs),
+        organs=model.labels.channels if model.task != VolumeTask.name else dict(model.labels.organs),
         modality=model.modality,
         input_size=(size, size) if isinstance(size, int) else tuple(size),
         spacing_mm=model.spacing,

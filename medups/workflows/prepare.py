@@ -20,7 +20,7 @@ from medups.progress import Progress, SilentProgress
 from medups.report.dataset import write_cases
 from medups.report.overlay import overlay_png, write_overlays
 from medups.settings.schema import Settings
-from medups.workflows.kinds.volume import source_of, transforms_of
+from medups.workflows.kinds.volume import require_volumes, source_of, transforms_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,7 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
     Raises:
         InputError: the dataset has problems, which the log lists; nothing is written.
     """
+    require_volumes(settings, "prepare")
     progress = progress or SilentProgress()
     folder = user_path(output)
     require_writable(folder)

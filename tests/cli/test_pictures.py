@@ -137,6 +137,55 @@ def test_other_classes_are_not_compared(trained, scenes, tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_prepare_lists_every_problem_and_draws(scenes, tmp_path, capsys):
+    overrides = [*QUICK, "network=segformer_tiny"]
+    assert main(["prepare", *overrides, f"data.root={scenes}", "--output", str(tmp_path / "survey")]) == 0
+    with (tmp_path / "survey" / "cases.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 46
+    assert sum(float(rows[0][name]) for name in ("sky", "ground", "disc", "box", "triangle", "stick", "ring")) > 0.999
+    assert len(list((tmp_path / "survey" / "overlays").rglob("*.png"))) == 40
+    broken = tmp_path / "broken"
+    shutil.copytree(scenes, broken)
+    (broken / "images" / "train" / "0003.png").write_bytes(b"")
+    Image.fromarray(np.full((48, 64), 99, np.uint8)).save(broken / "labels" / "val" / "0042.png")
+    capsys.readouterr()
+    assert main(["prepare", *overrides, f"data.root={broken}", "--output", str(tmp_path / "no")]) == 2
+    printed = capsys.readouterr()
+    assert "0003.png" in printed.out
+    assert "label ids [99]" in printed.out
+    assert "2 problems in 46 pictures" in printed.err
+    assert not (tmp_path / "no").exists()
+
+
+def test_the_model_in_python_and_its_facts(trained, scenes, capsys):
+    import medups
+
+    folder = trained["resfu"] / "bundle"
+    model = medups.load_model(folder)
+    picture = Image.open(scenes / "images" / "val" / "0043.png")
+    prediction = model.predict(picture)
+    assert prediction.mask.shape == (48, 64)
+    assert prediction.organs[7] == "ring"
+    assert (model.predict(np.asarray(picture)).mask == prediction.mask).all()
+    with pytest.raises(medups.errors.InputError, match="expected colors"):
+        model.predict(np.zeros((4, 5)))
+    assert main(["info", str(folder)]) == 0
+    assert "photograph, 48 x 48" in capsys.readouterr().out
+
+
+def test_export(trained, tmp_path):
+    file = tmp_path / "network.pt2"
+    model = ["--model", str(trained["linear"] / "bundle")]
+    assert main(["export", *model, "--format", "torch-export", "--output", str(file)]) == 0
+    assert file.is_file()
+
+
+def test_the_voxel_baseline_refuses_pictures(scenes, tmp_path, capsys):
+    assert main(["baseline", *QUICK, "network=segformer_tiny", f"data.root={scenes}", f"output={tmp_path}"]) == 2
+    assert "reads scans, but task=semantic_image" in capsys.readouterr().err
+
+
 @pytest.mark.full
 @pytest.mark.parametrize("network", ["segformer_tiny", "segnext_tiny", "segmenter_tiny"])
 @pytest.mark.parametrize("upsampler", list_upsamplers())

@@ -15,10 +15,12 @@ from medups.data.cases import Case
 from medups.data.dataset import Dataset
 from medups.data.labels import LabelSet
 from medups.data.sampling import SampleSource
+from medups.errors import InputError
 from medups.inference.segment import segment_canonical
 from medups.progress import Progress
 from medups.report.overlay import overlay_array
 from medups.settings.schema import Settings
+from medups.tasks import VolumeTask
 from medups.training.samples import Transforms, open_patches, open_slices, sample_transforms
 from medups.workflows.kinds.samples import Samples
 
@@ -34,6 +36,12 @@ def open_samples(settings: Settings, dataset: Dataset, target: LabelSet, progres
     train, val = read("train", dataset.train), read("val", dataset.val)
     source = source_of(settings, transforms, train, progress)
     return Samples(source, transforms.per_sample, train, val, _predict, _picture)
+
+
+def require_volumes(settings: Settings, what: str) -> None:
+    """Raise InputError if ``what`` would read pictures."""
+    if settings.task != VolumeTask.name:
+        raise InputError(f"{what}: reads scans, but task={settings.task}")
 
 
 def transforms_of(settings: Settings) -> Transforms:
