@@ -33,7 +33,9 @@ COLUMNS = ("network", "upsampler", "steps", "seed", "kind", "name", *MEASURES)
 
 _FULL_SIZE = ["training=quick", "training.batch_size=24", "training.optimizer.lr=3e-4"]
 NETWORKS: Mapping[str, list[str]] = {
-    "transunet_tiny": ["experiment=demo", "network.module.image_guide=false"],  # the last step is bilinear
+    "transunet_tiny": [  # the last step is bilinear
+        "experiment=demo", "network.module.image_guide=false", "network.module.image_skip=false",
+    ],
     "basic_unet": [
         "experiment=demo", "network=basic_unet", "training=quick", "network.size=128",
         "network.module.features=[16,16,32,64,128,16]",
@@ -69,7 +71,7 @@ UPSAMPLERS: Mapping[str, list[str]] = {
     ],
 }  # fmt: skip
 MAIN = ("linear", "resfu", "freqfusion")
-LAST_STEP = ("resfu, image guide", "linear, image skip", "resfu, image skip")
+LAST_STEP = ("resfu, image guide", "linear, image skip", "resfu, image skip", "freqfusion, image skip")
 VARIANTS = tuple(name for name in UPSAMPLERS if "," in name)
 
 

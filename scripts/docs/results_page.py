@@ -21,6 +21,8 @@ from page import DOCS, replace_section
 from medups.evaluation.statistics import paired_difference
 
 BASELINE = "linear"
+SKIP = ", image skip"
+"""Runs whose last step also concatenates the image have a table of their own, against ``linear`` with it."""
 MEASURES = {"dice": "Dice", "border_dice": "border Dice", "surface_dice": "surface Dice", "hd95": "HD95, mm"}
 
 Run = tuple[str, str, str]  # network, steps, upsampler
@@ -34,7 +36,14 @@ def read(path: Path, kind: str) -> Table:
         for row in csv.DictReader(file):
             if row["kind"] == kind:
                 values = {measure: float(row[measure] or "nan") for measure in MEASURES}
-                table[row["network"], row["steps"], row["upsampler"]][int(row["seed"])][row["name"]] = values
+                network, upsampler = row["network"], row["upsampler"]
+                runs = [(network, row["steps"], upsampler)]
+                if upsampler.endswith(SKIP):
+                    runs.append((network + SKIP, row["steps"], upsampler.removesuffix(SKIP)))
+                    if upsampler != BASELINE + SKIP:
+                        runs = runs[1:]
+                for run in runs:
+                    table[run][int(row["seed"])][row["name"]] = values
     return table
 
 
@@ -67,7 +76,8 @@ def sections(cases: Table, organs: Table) -> Iterator[str]:
         runs = sorted((run for run in cases if run[:2] == (network, steps)), key=lambda run: (run[2] != BASELINE, run))
         if len(runs) < 2:
             continue
-        yield f"**`{network}`, {steps} steps**"
+        title = f"`{network.removesuffix(SKIP)}`, {steps} steps"
+        yield f"**{title}{', the image concatenated in the last step' if network.endswith(SKIP) else ''}**"
         yield ""
         heads = " | ".join(f"{title} against {BASELINE}" for title in MEASURES.values())
         yield f"| upsampler | seeds | Dice | spread over seeds | {heads} |"

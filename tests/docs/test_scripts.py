@@ -35,7 +35,7 @@ def test_runs_are_ordered_by_seed_and_finished_ones_are_kept(script, tmp_path):
     results = script(".", "results")
     cells = list(results.cells(["demo", "long"], 2))
     assert [cell.seed for cell in cells] == sorted(cell.seed for cell in cells)
-    assert len({cell.name for cell in cells}) == len(cells) == 2 * (2 * 5 + 6)
+    assert len({cell.name for cell in cells}) == len(cells) == 2 * (2 * 5 + 7)
     table = tmp_path / "results.csv"
     assert results.finished(table) == set()
     row = ",".join([*cells[0].key, "case", "0017", "0.9", "1.5", "0.8", "0.7"]) + "\r\n"
