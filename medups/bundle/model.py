@@ -162,7 +162,8 @@ def write_bundle(folder: Path, model: Model, weights: Mapping[str, Tensor], desc
     (folder / "models" / "model.pt").unlink(missing_ok=True)
     write_json(folder / "configs" / "metadata.json", _metadata(model, description))
     write_json(folder / "configs" / "inference.json", {**model.definition, **inference_sections(model.definition)})
-    write_json(folder / "configs" / "evaluate.json", EVALUATION)
+    if model.task == "volume":
+        write_json(folder / "configs" / "evaluate.json", EVALUATION)
     save_checkpoint(folder / "models" / "model.pt", weights)
 
 

@@ -75,6 +75,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _run_pictures(options: argparse.Namespace) -> None:
+    defaults: dict[str, object] = {"also": [], "organs": None, "resample": False, "protocol": "physical", "tolerance": "2",
+                "display_window": None}  # fmt: skip
+    if wrong := [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(options, name) != value]:
+        raise InputError(f"{', '.join(wrong)}: not available with --task semantic_image")
     from medups.report.tables import print_picture_summary
     from medups.workflows.evaluate_pictures import evaluate_images
 

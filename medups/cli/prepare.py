@@ -21,13 +21,8 @@ def run(options: argparse.Namespace) -> None:
 
     with Terminal().live() as terminal:
         settings = compose(options.overrides, terminal.log)
-        if settings.task == "semantic_image":
-            from medups.workflows.prepare_pictures import prepare_pictures
-
-            folder = prepare_pictures(settings, options.output, terminal)
-            terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}")
-            return
         result = prepare(settings, options.output, terminal)
-        print_statistics(result.facts, terminal.console)
-        folder = result.folder
-        terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}; cache in {settings.data.cache}")
+        folder, cache = result.folder, f"; cache in {settings.data.cache}"
+        if result.facts:
+            print_statistics(result.facts, terminal.console)
+        terminal.log(f"{folder / 'cases.csv'}, pictures in {folder / 'overlays'}{cache if result.facts else ''}")

@@ -14,7 +14,7 @@ from medups.evaluation.statistics import Difference, holm, paired_difference, ra
 
 COMPARED = {"dice": True, "surface_dice": True, "hd95": False, "iou": True, "boundary_iou": True}
 """The measures that are compared, and whether higher is better."""
-_OF_PICTURES = ("dice", "iou", "boundary_iou")
+_OF_PICTURES = ("iou", "boundary_iou", "dice")
 _OF_VOLUMES = ("dice", "surface_dice", "hd95")
 OVERALL = "mean"
 

@@ -13,6 +13,7 @@ from torch.nn import functional as F
 
 from medups.data.pictures.transforms import fitting_ratio
 
+_LEAST = 32  # pixels along the shorter side, the stride of the coarsest maps; narrower pictures are enlarged
 _STRIP = 2**25  # logits that are enlarged at a time
 
 
@@ -45,15 +46,14 @@ class PictureInferer:
     ) -> NDArray[np.uint8]:
         """``image`` [3, H, W], preprocessed -> the channel of each pixel [H, W]."""
         size = (int(image.shape[1]), int(image.shape[2]))
-        ratio = fitting_ratio(size, self.short, self.long)
-        if self.mode == "slide":
-            ratio = max(ratio, self.crop / min(size))
+        least = self.crop if self.mode == "slide" else _LEAST
+        ratio = max(fitting_ratio(size, self.short, self.long), least / min(size))
         seen = tuple(max(1, round(n * ratio)) for n in size)
         with torch.inference_mode():
             batch = _resized(image.to(device)[None], seen)
-            logits = _resized(network(batch), seen) if self.mode == "whole" else self._slide(batch, network)
+            logits = _resized(network(batch).float(), seen) if self.mode == "whole" else self._slide(batch, network)
             channels = np.empty(size, dtype=np.uint8)
-            for rows, strip in _strips(logits.float(), size):
+            for rows, strip in _strips(logits, size):
                 channels[rows] = strip.argmax(1)[0].to(torch.uint8).cpu().numpy()
         return channels
 

@@ -22,7 +22,7 @@ class UpsampledLogits(nn.Module):
         out_channels: classes.
         ratio: the image's size over the logits'.
         upsampler, upsampler_options: any name of ``list_upsamplers()``, and its arguments; guided by a 3x3
-            convolution of the image, if it reads a guide.
+            convolution of the image, if it reads a guide. None for linear interpolation.
         spatial_dims: 2 or 3.
         in_channels: channels of the image.
 
@@ -35,12 +35,13 @@ class UpsampledLogits(nn.Module):
         network: nn.Module,
         out_channels: int,
         ratio: int = 4,
-        upsampler: str = "resfu",
+        upsampler: str | None = "resfu",
         upsampler_options: Mapping[str, Any] | None = None,
         spatial_dims: int = 2,
         in_channels: int = 3,
     ) -> None:
         super().__init__()
+        upsampler = upsampler or "linear"
         self.network = network
         self.guide: nn.Module | None = None
         if upsampler_class(upsampler).needs_guide:

@@ -26,7 +26,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     _print(title, mean_rows(comparison), console)
     if len(comparison.models) > 1:
         _print(f"against {comparison.models[0]}", difference_rows(comparison), console)
-        _print(f"Dice by organ, against {comparison.models[0]}", organ_rows(comparison, "dice"), console)
+        first = comparison.measures[0]
+        title = f"{title_of(first, comparison.protocol)} by organ, against {comparison.models[0]}"
+        _print(title, organ_rows(comparison, first), console)
     for sentence in conclusions(comparison):
         console.print(sentence, highlight=False, markup=False, soft_wrap=True)
 
@@ -47,20 +49,20 @@ def write_comparison(folder: Path, comparison: Comparison) -> None:
 
 def mean_rows(comparison: Comparison) -> Rows:
     """One row per model: its means over organs, their spread over runs, and how often it is first."""
-    measures = comparison.measures
-    several = any(spread.runs > 1 for spread in comparison.spreads["dice"].values())
+    measures, first = comparison.measures, comparison.measures[0]
+    several = any(spread.runs > 1 for spread in comparison.spreads[first].values())
     header = ["", *(["runs"] if several else []), *(title_of(measure, comparison.protocol) for measure in measures)]
     if comparison.ranks:
-        header.append("first by Dice")
+        header.append(f"first by {title_of(first, comparison.protocol)}")
     rows = [header]
     for name in comparison.models:
-        cells = [name, *([str(comparison.spreads["dice"][name].runs)] if several else [])]
+        cells = [name, *([str(comparison.spreads[first][name].runs)] if several else [])]
         for measure in measures:
             between = comparison.spreads[measure][name].between_runs
             spread = "" if between is None else f" ± {number(between, digits_of(measure))}"
             cells.append(number(comparison.means[name][measure][OVERALL], digits_of(measure)) + spread)
         if comparison.ranks:
-            cells.append(f"{comparison.ranks['dice'][name][0]:.0%}" if "dice" in comparison.ranks else "")
+            cells.append(f"{comparison.ranks[first][name][0]:.0%}" if first in comparison.ranks else "")
         rows.append(cells)
     for row in comparison.published.rows if comparison.published else ():
         values = {"dice": row.dice, "hd95": row.hd95}
@@ -104,7 +106,7 @@ def conclusions(comparison: Comparison) -> list[str]:
                 sentences.append(_verdict(comparison, name, reference, measure, found))
     sentences += _about_few_cases(comparison)
     if len(comparison.models) > 1:
-        one_run = all(spread.runs == 1 for spread in comparison.spreads["dice"].values())
+        one_run = all(spread.runs == 1 for spread in comparison.spreads[comparison.measures[0]].values())
         sentences.append(
             "One training run of each: the intervals cover the choice of cases, not of the run. Repeat the training "
             "with other seeds and pass NAME=FOLDER for each."

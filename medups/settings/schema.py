@@ -48,7 +48,12 @@ class NetworkSettings:
     """The network and how scans are passed to it."""
 
     name: str = setting("transunet", "name of the network, for folders and logs")
-    size: int | None = setting(None, "height and width of slices; null for networks on patches", low=1, unit="pixels")
+    size: int | None = setting(
+        None,
+        "height and width of slices, or of crops of pictures; null for patches",
+        low=1,
+        unit="pixels",
+    )
     spacing: list[float] | None = setting(
         None, "spacing that scans are resampled to, along slices, rows and columns; null: no resampling", unit="mm"
     )

@@ -90,6 +90,11 @@ class FreqFusion(Upsampler):
             ("border", border, ("zeros", "reflect", "replicate")),
             ("offset_init", offset_init, ("small", "published")),
             ("offset_features", offset_features, ("joined", "similarity")),
+            (
+                "compressed_channels",
+                compressed_channels if isinstance(compressed_channels, str) else "",
+                ("", "quarter"),
+            ),
         ):
             if value not in choices:
                 raise ValueError(f"FreqFusion: {argument} must be one of {', '.join(choices)}, got {value!r}")
@@ -211,7 +216,8 @@ class _Maps(NamedTuple):
 class OffsetGenerator(nn.Module):
     """Moves each pixel of the upsampled map by a predicted offset, in pixels of the deep map.
 
-    Offsets come from the compressed maps and from each pixel's similarity to its neighbors, at both resolutions.
+    Offsets come from each pixel's similarity to its neighbors and, unless not ``joined``, from the compressed maps, at
+    both resolutions.
     """
 
     def __init__(

@@ -32,6 +32,9 @@ def ensemble(bundles: Sequence[str | Path], output: str | Path) -> Path:
     if target.resolve() in resolved:
         raise InputError(f"{target}: is one of the members and would be overwritten; choose another output")
     models = [load_bundle(folder) for folder in folders]
+    for folder, model in zip(folders, models, strict=True):
+        if model.task != VolumeTask.name:
+            raise InputError(f"{folder}: an ensemble is for models of scans, this one has the task {model.task}")
     first = models[0].definition
     for folder, model in zip(folders, models, strict=True):
         for section in ("preprocessing", "inferer"):

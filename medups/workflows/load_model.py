@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from medups.bundle.model import Model, load_bundle
 from medups.data.pictures import to_ids
+from medups.data.pictures.files import colors_of
 from medups.data.volumes.read import checked_scan
 from medups.errors import InputError
 from medups.inference.images import as_volume
@@ -76,7 +77,7 @@ class SegmentationModel:
 
 def _colors(image: Any) -> NDArray[np.uint8]:
     """Colors [H, W, 3]. Raises InputError for anything else."""
-    colors = np.asarray(image.convert("RGB") if hasattr(image, "convert") else image)
+    colors = colors_of(image) if hasattr(image, "convert") else np.asarray(image)
     if colors.dtype != np.uint8 or colors.ndim != 3 or colors.shape[2] != 3 or not colors.size:
         raise InputError(
             f"image: expected colors [H, W, 3] of type uint8 or a Pillow image, got {colors.dtype} {colors.shape}"

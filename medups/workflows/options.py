@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from medups.data.labels import LabelSet
 from medups.errors import InputError
@@ -37,6 +37,14 @@ class PredictOptions:
     bf16: bool = False
     largest_component: tuple[str, ...] = ()
     fill_holes: tuple[str, ...] = ()
+
+    def check_pictures(self) -> None:
+        """Raise InputError for options that a model of pictures does not have."""
+        allowed = ("preview", "bf16")
+        other = [item.name for item in fields(self) if item.name not in allowed]
+        wrong = [name for name in other if getattr(self, name) != getattr(PredictOptions(), name)]
+        if wrong:
+            raise InputError(f"{', '.join(wrong)}: not available for a model of pictures, only {' and '.join(allowed)}")
 
     def check(self, labels: LabelSet) -> None:
         """Raise InputError for an organ that is not in ``labels``."""

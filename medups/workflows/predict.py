@@ -79,13 +79,14 @@ def predict(
     chosen = available_device(device)
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
-    options.check(bundle.labels)
     names = _names(bundle, cases, str(model))
     if bundle.task == SemanticImageTask.name:
+        options.check_pictures()
         listed = list_pictures(user_path(source), user_path(output), names)
         settings = _settings(folder, options)
         PictureRun(bundle, chosen, options, settings, progress, shares, listed.folder).all(listed, skip_existing)
         return [job.mask for job in listed.jobs]
+    options.check(bundle.labels)
     with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
         listed = list_jobs(
             user_path(source),

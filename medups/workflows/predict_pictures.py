@@ -40,6 +40,8 @@ def list_pictures(source: Path, output: Path, cases: Sequence[str] | None = None
         if unknown := [name for name in cases if name not in found]:
             raise InputError(f"{source}: no pictures named {', '.join(unknown)}")
         found = {name: found[name] for name in cases}
+    if pairs := [name for name in found if f"{name}.preview" in found]:
+        raise InputError(f"{source}: {pairs[0]}.preview is the name of a preview of {pairs[0]}; rename one of them")
     one_file = output.suffix.lower() == ".png"
     if output.suffix.lower() in ENDINGS and not one_file:
         raise InputError(f"{output}: masks are written as .png; pass such a file name, or a folder")
@@ -84,7 +86,13 @@ class PictureRun(PredictionRun):
             files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
             masks = {"prediction": done.channels}
             write_bytes(files[-1], side_by_side_png(done.picture, masks, labels, job.scan.name))
-        write_json(job.mask.parent / CLASSES if self.folder is None else self.folder / CLASSES, labels.as_dict())
-        if self.folder is not None:
+        if self.folder is None:
+            write_json(job.mask.with_suffix(f".{CLASSES}"), labels.as_dict())
+        else:
             write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
         self.progress.log(str(job.mask))
+
+    def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
+        super().finish(listed, failed)
+        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
+            write_json(self.folder / CLASSES, self.model.labels.as_dict())

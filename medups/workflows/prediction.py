@@ -60,14 +60,14 @@ class PredictionRun(ABC):
                     self.progress.log(f"failed: {error}")
         if kept:
             self.progress.log(f"kept {len(kept)} existing mask{'s' if len(kept) > 1 else ''}")
-        self._finish(listed, failed)
+        self.finish(listed, failed)
         problems = [*listed.problems, *(error for _, error in failed)]
         if problems:
             count = f"{len(problems)} of {total} scans failed, the others are done: " if total > len(problems) else ""
             rest = f"; and {len(problems) - _SHOWN} more, listed above" if len(problems) > _SHOWN else ""
             raise InputError(count + "; ".join(problems[:_SHOWN]) + rest)
 
-    def _finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
+    def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
         """Record failures, and summarize the folder when all processes are done."""
         if self.folder is not None and self.folder.is_dir():
             for job, reason in failed:

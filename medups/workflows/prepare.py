@@ -20,7 +20,9 @@ from medups.progress import Progress, SilentProgress
 from medups.report.dataset import write_cases
 from medups.report.overlay import overlay_png, write_overlays
 from medups.settings.schema import Settings
-from medups.workflows.kinds.volume import require_volumes, source_of, transforms_of
+from medups.tasks import SemanticImageTask
+from medups.workflows.kinds.volume import source_of, transforms_of
+from medups.workflows.prepare_pictures import prepare_pictures
 
 
 @dataclass(frozen=True)
@@ -38,8 +40,9 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
     Raises:
         InputError: the dataset has problems, which the log lists; nothing is written.
     """
-    require_volumes(settings, "prepare")
     progress = progress or SilentProgress()
+    if settings.task == SemanticImageTask.name:
+        return PrepareResult([], prepare_pictures(settings, output, progress))
     folder = user_path(output)
     require_writable(folder)
     problems: list[str] = []

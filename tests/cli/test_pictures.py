@@ -183,7 +183,7 @@ def test_export(trained, tmp_path):
 
 def test_the_voxel_baseline_refuses_pictures(scenes, tmp_path, capsys):
     assert main(["baseline", *QUICK, "network=segformer_tiny", f"data.root={scenes}", f"output={tmp_path}"]) == 2
-    assert "reads scans, but task=semantic_image" in capsys.readouterr().err
+    assert "works on scans only; task=semantic_image" in capsys.readouterr().err
 
 
 @pytest.mark.full

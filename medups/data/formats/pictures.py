@@ -56,7 +56,7 @@ def picture_files(folder: Path) -> Mapping[str, Path]:
     found: dict[str, Path] = {}
     for path in sorted(folder.rglob("*")):
         relative = path.relative_to(folder)
-        if path.suffix.lower() not in ENDINGS or any(part.startswith(".") for part in relative.parts):
+        if path.suffix.lower() not in ENDINGS or path.is_dir() or any(part.startswith(".") for part in relative.parts):
             continue
         first = found.setdefault(relative.with_suffix("").as_posix(), path)
         if first != path:

@@ -29,10 +29,18 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         InputError: not a picture, a damaged or truncated file, or more than 134 million pixels.
     """
     with _opened(path) as image:
-        if image.mode in _DEEP:
-            gray = np.asarray(image).astype(np.int64)
-            return np.repeat((np.clip(gray, 0, 65535) // 257).astype(np.uint8)[..., None], 3, axis=2)
-        return np.array(ImageOps.exif_transpose(image).convert("RGB"))
+        if image.mode == "F":
+            raise InputError(f"{path}: expected colors or gray values as whole numbers, found fractions")
+        return colors_of(image)
+
+
+def colors_of(image: Any) -> NDArray[np.uint8]:
+    """Colors [H, W, 3] of a Pillow image, turned as its EXIF entry says."""
+    turned = ImageOps.exif_transpose(image)
+    if turned.mode in _DEEP:
+        gray = np.asarray(turned).astype(np.int64)
+        return np.repeat((np.clip(gray, 0, 65535) // 257).astype(np.uint8)[..., None], 3, axis=2)
+    return np.array(turned.convert("RGB"))
 
 
 def read_mask(path: Path, labels: LabelSet, size: tuple[int, int] | None = None) -> NDArray[np.uint8]:
@@ -46,6 +54,8 @@ def read_mask(path: Path, labels: LabelSet, size: tuple[int, int] | None = None)
         InputError: a file that cannot be read, a mask in colors, another size, or ids that ``labels`` lacks.
     """
     with _opened(path) as image:
+        if image.format == "JPEG":
+            raise InputError(f"{path}: JPEG changes numbers; save masks of class ids as PNG")
         if image.mode not in ("1", "L", "P", *_DEEP):
             raise InputError(
                 f"{path}: expected a mask with one number per pixel, found a picture of mode {image.mode}; save the "

@@ -38,19 +38,30 @@ def write_scenes(folder: Path, train: int, val: int, seed: int, height: int = 96
     ):  # fmt: skip
         if value < minimum:
             raise InputError(f"scenes: {name} must be at least {minimum}, got {value}")
-    first = 1
-    for part, count in (("train", train), ("val", val)):
+    names = {f"{part}/{number:04d}.png" for part, numbers in _numbers(train, val).items() for number in numbers}
+    others = [
+        path
+        for path in (folder / "images").rglob("*.png")
+        if path.relative_to(folder / "images").as_posix() not in names
+    ]
+    if others:
+        raise InputError(f"{folder}: has other scenes, such as {others[0].name}; choose an empty folder")
+    for part, numbers in _numbers(train, val).items():
         instances, segments = _coco(), _coco()
-        for number in range(first, first + count):
+        for number in numbers:
             scene, name = make_scene(seed, number, height, width), f"{number:04d}"
-            write_bytes(folder / "images" / part / f"{name}.png", png_bytes(scene.picture))
+            write_bytes(images / part / f"{name}.png", png_bytes(scene.picture))
             write_bytes(folder / "labels" / part / f"{name}.png", png_bytes(scene.ids))
             write_bytes(folder / "panoptic" / part / f"{name}.png", png_bytes(_segment_colors(scene)))
             _annotate(scene, number, f"{part}/{name}.png", instances, segments)
             yield name
         write_json(folder / "annotations" / f"instances_{part}.json", instances)
         write_json(folder / "annotations" / f"panoptic_{part}.json", segments)
-        first += count
+
+
+def _numbers(train: int, val: int) -> dict[str, range]:
+    """The scenes of each part."""
+    return {"train": range(1, train + 1), "val": range(train + 1, train + val + 1)}
 
 
 def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:

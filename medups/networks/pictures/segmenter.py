@@ -75,17 +75,33 @@ class Segmenter(nn.Module):
             img_size=size, patch_size=16, embed_dim=sizes.width, depth=sizes.blocks, num_heads=sizes.heads,
             num_classes=0, drop_path_rate=drop_path, dynamic_img_size=True, dynamic_img_pad=True,
         )  # fmt: skip
-        self.mask = MaskDecoder(sizes.width, sizes.heads, out_channels, vit.Block) if head == "mask" else None
-        self.classify = classifier(sizes.width, out_channels) if head == "linear" else None
+        mask = MaskDecoder(sizes.width, sizes.heads, out_channels, vit.Block) if head == "mask" else None
+        self.head = SegmenterHead(sizes.width, out_channels, mask, upsampler, dict(upsampler_options or {}))
+
+    def forward(self, image: Tensor) -> Tensor:
+        tokens = self.encoder.forward_features(image)[:, self.encoder.num_prefix_tokens :]
+        logits: Tensor = self.head(tokens, image)
+        return logits
+
+
+class SegmenterHead(nn.Module):
+    """Classifies the tokens of the encoder, or of the mask decoder, which an upsampler may enlarge first."""
+
+    def __init__(
+        self, width: int, out_channels: int, mask: MaskDecoder | None, upsampler: str | None, options: dict[str, Any]
+    ) -> None:
+        super().__init__()
+        self.mask = mask
+        self.classify = classifier(width, out_channels) if mask is None else None
         self.guide: nn.Module | None = None
         self.upsampler: nn.Module | None = None
         if upsampler is not None:
             self.guide = picture_guide(_GUIDE_CHANNELS) if upsampler_class(upsampler).needs_guide else None
             channels = _GUIDE_CHANNELS if self.guide is not None else None
-            self.upsampler = step_upsampler(upsampler, 2, sizes.width, channels, _RATIO, dict(upsampler_options or {}))
+            self.upsampler = step_upsampler(upsampler, 2, width, channels, _RATIO, options)
 
-    def forward(self, image: Tensor) -> Tensor:
-        tokens = self.encoder.forward_features(image)[:, self.encoder.num_prefix_tokens :]
+    def forward(self, tokens: Tensor, image: Tensor) -> Tensor:
+        """Tokens [B, N, C] of the image's patches -> logits."""
         grid = [-(-n // 16) for n in image.shape[2:]]
         if self.mask is not None:
             tokens, classes = self.mask(tokens)

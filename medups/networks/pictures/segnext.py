@@ -125,21 +125,22 @@ class Hamburger(nn.Module):
                 positive.flatten(2).float(),
                 self.patterns,
                 _STEPS_IN_TRAINING if self.training else _STEPS_IN_EVALUATION,
-                None if self.training else torch.Generator(x.device).manual_seed(0),
+                random=self.training,
             )
         return F.relu(x + self.ham_out(approximated.to(x.dtype).view_as(x)))
 
 
-def factorized(x: Tensor, patterns: int, steps: int, generator: torch.Generator | None = None) -> Tensor:
+def factorized(x: Tensor, patterns: int, steps: int, random: bool = False) -> Tensor:
     """The product of two non-negative matrices that approximates ``x`` [B, C, N] >= 0, by multiplicative updates.
 
     Args:
         patterns: the rank of the product.
         steps: updates of both matrices; gradients flow through all of them.
-        generator: of the random first patterns. The published code draws other ones at every call, also in evaluation;
-            a fixed seed gives the same result for the same picture.
+        random: draw the first patterns. The published code does so in evaluation too; here they are fixed then, so that
+            the same picture has the same result in every batch and on every device.
     """
-    bases = torch.rand(x.shape[0], x.shape[1], patterns, device=x.device, generator=generator)
+    shape = x.shape[0], x.shape[1], patterns
+    bases = torch.rand(shape, device=x.device) if random else _scattered(x.shape[1], patterns, x.device).expand(shape)
     bases = F.normalize(bases, dim=1)
     codes = (x.transpose(1, 2) @ bases).softmax(-1)
     for _ in range(steps):
@@ -147,3 +148,9 @@ def factorized(x: Tensor, patterns: int, steps: int, generator: torch.Generator 
         bases = bases * (x @ codes) / (bases @ (codes.transpose(1, 2) @ codes) + _EPS)
     codes = codes * (x.transpose(1, 2) @ bases) / (codes @ (bases.transpose(1, 2) @ bases) + _EPS)
     return bases @ codes.transpose(1, 2)
+
+
+def _scattered(rows: int, columns: int, device: torch.device) -> Tensor:
+    """Numbers from 0 to 1 without a pattern [rows, columns], the same on every device."""
+    row, column = (torch.arange(n, device=device, dtype=torch.float64) for n in (rows, columns))
+    return torch.frac(torch.sin(12.9898 * row[:, None] + 78.233 * column) * 43758.5453).abs().float()

@@ -11,7 +11,7 @@ from medups.report.page.document import document, table
 from medups.report.tables import number, picture_summary_rows
 
 
-def picture_results_page(summary: Mapping[str, Any], means: Mapping[str, float], drawn: Sequence[str]) -> str:
+def picture_results_page(summary: Mapping[str, Any], means: Mapping[str, float | None], drawn: Sequence[str]) -> str:
     """Return HTML; the drawings are in ``overlays`` beside the page.
 
     Args:
@@ -23,11 +23,11 @@ def picture_results_page(summary: Mapping[str, Any], means: Mapping[str, float],
     cells = [[f"<td>{escape(text.replace('_', ' '))}</td>" for text in row] for row in rows]
     count = summary["n_cases"]
     title = f"{count} picture{'s' if count != 1 else ''}, mean IoU {number(summary['mean']['iou'], 3)}"
-    order = sorted(means, key=means.__getitem__)
+    order = sorted(means, key=lambda name: (means[name] is None, means[name] or 0))
     by_picture = [
         [
             f'<th scope="row">{escape(name)}</th>',
-            f'<td class="shade" style="--dice: {means[name]:.3f}">{means[name]:.3f}</td>',
+            f'<td class="shade" style="--dice: {means[name] or 0:.3f}">{number(means[name], 3)}</td>',
         ]
         for name in order
     ]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from medups.data.labels import LabelSet
-from medups.tasks import SemanticImageTask, Task, VolumeTask
+from medups.tasks import SemanticImageTask, VolumeTask
 from medups.workflows.kinds import semantic_image, volume
 from medups.workflows.kinds.samples import Samples
 
@@ -30,4 +30,4 @@ KINDS: Mapping[str, Kind] = {
     SemanticImageTask.name: Kind(SemanticImageTask, semantic_image.open_samples),
 }
 
-__all__ = ["KINDS", "Kind", "Samples", "Task"]
+__all__ = ["KINDS", "Kind", "Samples"]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from medups.bundle.model import Model
 from medups.data.cases import Case
 from medups.data.dataset import Dataset
-from medups.data.labels import LabelSet
+from medups.data.labels import MAX_ID, LabelSet
 from medups.data.pictures.sampling import Pictures, read_case
 from medups.errors import InputError
 from medups.inference.segment import channels_of
@@ -26,6 +26,8 @@ from medups.workflows.kinds.samples import Samples
 def open_samples(settings: Settings, dataset: Dataset, target: LabelSet, progress: Progress) -> Samples:
     """Read the first picture and mask; the others are read when they are needed."""
     del progress
+    if max(target.organs, default=0) > MAX_ID or not target.organs or len(target.channels) > MAX_ID:
+        raise InputError(f"label_set={target.name}: pictures need 1 to {MAX_ID} classes with ids up to {MAX_ID}")
     if dataset.labels != target:
         raise InputError(
             f"label_set={target.name} must be the dataset's own for pictures, data.source_labels={dataset.labels.name}"

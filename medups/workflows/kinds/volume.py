@@ -41,7 +41,7 @@ def open_samples(settings: Settings, dataset: Dataset, target: LabelSet, progres
 def require_volumes(settings: Settings, what: str) -> None:
     """Raise InputError if ``what`` would read pictures."""
     if settings.task != VolumeTask.name:
-        raise InputError(f"{what}: reads scans, but task={settings.task}")
+        raise InputError(f"{what}: works on scans only; task={settings.task} is for pictures")
 
 
 def transforms_of(settings: Settings) -> Transforms:
