@@ -54,11 +54,7 @@ def _check_task(settings: Settings) -> None:
     if pictures != (settings.data.format in PICTURE_FORMATS):
         raise InputError(
             f"data.format={settings.data.format}: task={settings.task} reads "
-            + (
-                f"pictures: {' or '.join(PICTURE_FORMATS)}"
-                if pictures
-                else "scans; choose another data, or task=semantic_image"
-            )
+            + (f"pictures: {' or '.join(PICTURE_FORMATS)}" if pictures else "scans; choose another data or task")
         )
 
 

@@ -39,11 +39,8 @@ def write_scenes(folder: Path, train: int, val: int, seed: int, height: int = 96
         if value < minimum:
             raise InputError(f"scenes: {name} must be at least {minimum}, got {value}")
     names = {f"{part}/{number:04d}.png" for part, numbers in _numbers(train, val).items() for number in numbers}
-    others = [
-        path
-        for path in (folder / "images").rglob("*.png")
-        if path.relative_to(folder / "images").as_posix() not in names
-    ]
+    images = folder / "images"
+    others = [path for path in images.rglob("*.png") if path.relative_to(images).as_posix() not in names]
     if others:
         raise InputError(f"{folder}: has other scenes, such as {others[0].name}; choose an empty folder")
     for part, numbers in _numbers(train, val).items():
