@@ -75,8 +75,9 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _run_pictures(options: argparse.Namespace) -> None:
-    defaults: dict[str, object] = {"also": [], "organs": None, "resample": False, "protocol": "physical", "tolerance": "2",
-                "display_window": None}  # fmt: skip
+    defaults: dict[str, object] = {
+        "also": [], "organs": None, "resample": False, "protocol": "physical", "tolerance": "2", "display_window": None,
+    }  # fmt: skip
     if wrong := [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(options, name) != value]:
         raise InputError(f"{', '.join(wrong)}: not available with --task semantic_image")
     from medups.report.tables import print_picture_summary

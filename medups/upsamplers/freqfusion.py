@@ -90,13 +90,9 @@ class FreqFusion(Upsampler):
             ("border", border, ("zeros", "reflect", "replicate")),
             ("offset_init", offset_init, ("small", "published")),
             ("offset_features", offset_features, ("joined", "similarity")),
-            (
-                "compressed_channels",
-                compressed_channels if isinstance(compressed_channels, str) else "",
-                ("", "quarter"),
-            ),
+            ("compressed_channels", compressed_channels, ("quarter",)),
         ):
-            if value not in choices:
+            if isinstance(value, str) and value not in choices:
                 raise ValueError(f"FreqFusion: {argument} must be one of {', '.join(choices)}, got {value!r}")
         if lowpass_kernel is None:
             lowpass_kernel = 5 if spatial_dims == 2 else 3

@@ -97,9 +97,8 @@ def _masks(path: Path) -> dict[str, Path]:
     if path.is_file():
         return {path.stem: path}
     found = picture_files(path)
-    return {
-        n: file for n, file in found.items() if not (n.endswith(".preview") and n.removesuffix(".preview") in found)
-    }
+    previews = {f"{name}.preview" for name in found}
+    return {name: file for name, file in found.items() if name not in previews}
 
 
 def _classes(pred: Path, name: str | None) -> LabelSet:
