@@ -80,23 +80,21 @@ def predict(
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
     names = _names(bundle, cases, str(model))
-    if bundle.task == SemanticImageTask.name:
+    pictures = bundle.task == SemanticImageTask.name
+    if pictures:
         options.check_pictures()
-        listed = list_pictures(user_path(source), user_path(output), names)
-        settings = _settings(folder, options)
-        PictureRun(bundle, chosen, options, settings, progress, shares, listed.folder).all(listed, skip_existing)
-        return [job.mask for job in listed.jobs]
-    options.check(bundle.labels)
+    else:
+        options.check(bundle.labels)
+    start = PictureRun if pictures else _VolumeRun
     with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
-        listed = list_jobs(
-            user_path(source),
-            user_path(output),
-            names,
-            formats=options.formats,
-            series=options.series,
-            scratch=Path(scratch),
-        )
-        run = _VolumeRun(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
+        if pictures:
+            listed = list_pictures(user_path(source), user_path(output), names)
+        else:
+            formats, series = options.formats, options.series
+            listed = list_jobs(
+                user_path(source), user_path(output), names, formats=formats, series=series, scratch=Path(scratch)
+            )
+        run = start(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
         run.all(listed, skip_existing)
     return [job.mask for job in listed.jobs]
 

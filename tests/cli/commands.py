@@ -6,7 +6,8 @@ from medups.cli.main import main
 
 TINY = [
     "data=phantom", "data.split.train=['0001','0002']", "data.split.val=['0003']", "data.split.test=['0004']",
-    "network=transunet_tiny", "network.size=64", "training=quick", "training.steps=6", "training.batch_size=4",
+    "network=transunet_tiny", "network.size=64", "network.module.image_skip=false",
+    "training=quick", "training.steps=6", "training.batch_size=4",
     "training.validations=2", "upsampler.options.embed_channels=8",
 ]  # fmt: skip
 

@@ -96,7 +96,7 @@ def test_one_picture(trained, scenes, tmp_path):
     arguments = ["--model", str(trained["resfu"] / "bundle"), "--input", str(large)]
     assert main(["predict", *arguments, "--output", str(tmp_path / "mask.png")]) == 0
     assert np.asarray(Image.open(tmp_path / "mask.png")).shape == (101, 150)
-    assert json.loads((tmp_path / "classes.json").read_text())["organs"]["3"] == "disc"
+    assert json.loads((tmp_path / "mask.classes.json").read_text())["organs"]["3"] == "disc"
 
 
 def test_one_damaged_picture_does_not_stop_the_others(trained, scenes, tmp_path, capsys):

@@ -43,7 +43,7 @@ def check(tmp_path, outputs):
 SLOW_SUMMARY = """
 import sys, time
 from medups.cli.main import main
-from medups.workflows import predict
+from medups.workflows import prediction as predict
 write = predict.write_summary
 def slow(*parts):
     time.sleep(3)
