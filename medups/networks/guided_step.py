@@ -158,6 +158,13 @@ def step_upsampler(
     return ProjectedGuide(create(channels), conv(spatial_dims, guide_channels, channels))
 
 
+def image_stem(spatial_dims: int, image_channels: int) -> nn.Sequential:
+    """A guide of :data:`IMAGE_GUIDE_CHANNELS` from an image: 3x3 convolution, instance norm, ReLU."""
+    norm = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}[spatial_dims]
+    convolution = conv(spatial_dims, image_channels, IMAGE_GUIDE_CHANNELS, 3, bias=False)
+    return nn.Sequential(convolution, norm(IMAGE_GUIDE_CHANNELS, affine=True), nn.ReLU())
+
+
 def conv_norm_relu(in_channels: int, out_channels: int) -> nn.Sequential:
     """3x3 convolution, batch norm, ReLU: fuses maps in decoders, and computes a guide from an image."""
     return nn.Sequential(

@@ -7,11 +7,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, step_upsampler
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, image_stem, step_upsampler
 from medups.upsamplers import upsampler_class
-from medups.upsamplers.layers import conv
-
-_INSTANCE_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
 class UpsampledLogits(nn.Module):
@@ -45,11 +42,7 @@ class UpsampledLogits(nn.Module):
         self.network = network
         self.guide: nn.Module | None = None
         if upsampler_class(upsampler).needs_guide:
-            self.guide = nn.Sequential(
-                conv(spatial_dims, in_channels, IMAGE_GUIDE_CHANNELS, 3, bias=False),
-                _INSTANCE_NORMS[spatial_dims](IMAGE_GUIDE_CHANNELS, affine=True),
-                nn.ReLU(),
-            )
+            self.guide = image_stem(spatial_dims, in_channels)
         channels = IMAGE_GUIDE_CHANNELS if self.guide is not None else in_channels
         self.upsampler = step_upsampler(
             upsampler, spatial_dims, out_channels, channels, ratio, dict(upsampler_options or {})

@@ -16,11 +16,11 @@ from torch import Tensor
 from medups.data.labels import LabelSet
 from medups.data.pictures import IGNORED
 from medups.metrics.pixels import PixelCounts, pixel_counts
-from medups.tasks.task import Batch
+from medups.tasks.task import LabeledImages
 
 
 @dataclass(frozen=True)
-class SemanticImageTask:
+class SemanticImageTask(LabeledImages):
     """Samples are ``image`` float32 [3, H, W] and ``label``, channels int64 [1, H, W]; scores are IoU by class."""
 
     labels: LabelSet
@@ -30,18 +30,6 @@ class SemanticImageTask:
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
         picture, channels = (torch.from_numpy(np.ascontiguousarray(array)) for array in arrays)
         return {"image": picture.movedim(-1, 0).float(), "label": channels[None]}
-
-    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        return {
-            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
-            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
-        }
-
-    def network_input(self, batch: Batch) -> Tensor:
-        return batch["image"]
-
-    def target(self, batch: Batch) -> Tensor:
-        return batch["label"]
 
     def score(self, prediction: NDArray[Any], reference: NDArray[Any]) -> PixelCounts:
         return pixel_counts(prediction, reference, len(self.labels.channels), IGNORED)

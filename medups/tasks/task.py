@@ -5,10 +5,27 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 Batch = Mapping[str, Tensor]
+
+
+class LabeledImages:
+    """Samples of an ``image`` float32 and a ``label`` int64, each with a channel axis."""
+
+    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
+        return {
+            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
+            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
+        }
+
+    def network_input(self, batch: Batch) -> Tensor:
+        return batch["image"]
+
+    def target(self, batch: Batch) -> Tensor:
+        return batch["label"]
 
 
 class Task(Protocol):

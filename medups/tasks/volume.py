@@ -15,7 +15,7 @@ from torch import Tensor
 from medups.data.cache.cases import as_sample
 from medups.data.labels import LabelSet
 from medups.metrics import dice
-from medups.tasks.task import Batch
+from medups.tasks.task import LabeledImages
 
 
 def decode_ids(logits: Tensor, dim: int = 1) -> Tensor:
@@ -34,7 +34,7 @@ def uncertainty_percent(logits: Tensor, dim: int = 1) -> Tensor:
 
 
 @dataclass(frozen=True)
-class VolumeTask:
+class VolumeTask(LabeledImages):
     """Samples are ``image`` float32 and ``label`` int64 [1, *size]; scores are Dice by organ."""
 
     labels: LabelSet
@@ -44,18 +44,6 @@ class VolumeTask:
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
         image, label = arrays
         return as_sample(image, label)
-
-    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        return {
-            "image": torch.as_tensor(sample["image"]).to(torch.float32).contiguous(),
-            "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
-        }
-
-    def network_input(self, batch: Batch) -> Tensor:
-        return batch["image"]
-
-    def target(self, batch: Batch) -> Tensor:
-        return batch["label"]
 
     def score(self, prediction: NDArray[Any], reference: NDArray[Any]) -> dict[str, float]:
         scores = {

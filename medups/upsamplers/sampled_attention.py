@@ -63,8 +63,7 @@ class _Reads:
         for axis, n in enumerate(size):
             at = positions[:, :, axis].to(wide)
             floor, fraction = linear_position(n, at.shape[2 + axis], at.device, wide)
-            base = (floor + fraction).reshape([-1 if a == axis else 1 for a in range(len(size))])
-            offsets.append(at - base)
+            offsets.append(at - along_axis(floor + fraction, axis, len(size)))
             shares.append((1 - torch.relu(-at) - torch.relu(at - (n - 1))).clamp(min=0))
         self.offsets = torch.stack(offsets[::-1], 1).flatten(1, 2)
         inside = shares[0]

@@ -122,7 +122,7 @@ def load_published(
         raise ValueError(f"unknown weight layout {layout!r}; expected one of {', '.join(LAYOUTS)}")
     rules = LAYOUTS[layout]
     checkpoint = {_bare(name): torch.as_tensor(value) for name, value in _read(path_or_mapping).items()}
-    published = _under(checkpoint, prefix)
+    published = name_tables.under(checkpoint, prefix)
     adapted = rules.adapt(published, module)
     expected = module.state_dict()
     resized = [
@@ -194,16 +194,12 @@ def _compare(adapted: Published, expected: Published, rules: Layout) -> _Fit:
     )
 
 
-def _under(published: Published, prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
-
-
 def _hint(published: Published, rules: Layout, module: nn.Module) -> str:
     """The prefixes under which the file contains the module's weights, if they are not at the top level."""
     required = {name for name in module.state_dict() if not name.endswith(_DERIVED)}
     names = (name.split(".") for name in published)
     prefixes = {".".join(words[:end]) + "." for words in names for end in range(1, len(words))}
-    fitting = sorted(p for p in prefixes if required <= rules.adapt(_under(published, p), module).keys())
+    fitting = sorted(p for p in prefixes if required <= rules.adapt(name_tables.under(published, p), module).keys())
     return f" The file contains such weights under {', '.join(fitting)} (pass one as prefix)." if fitting else ""
 
 

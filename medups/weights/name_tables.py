@@ -58,6 +58,11 @@ _NAMES: dict[str, dict[str, str | None]] = {
 LAYOUTS = tuple(_NAMES)
 
 
+def under(published: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """The names that begin with ``prefix``, without it."""
+    return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
+
+
 def adapt(layout: str, published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """Map published names to ours; unknown names are kept unchanged for the report."""
     ours = {}

@@ -80,16 +80,19 @@ def adapt_mscan(published: Mapping[str, Tensor], module: nn.Module) -> dict[str,
 
 def adapt_segnext(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """A complete SegNeXt of mmsegmentation, with FreqFusion's head if it has one."""
-    encoder = adapt_mscan(_under(published, "backbone."), module)
-    return {**encoder, **_with_upsamplers(_under(published, "decode_head."), module, "freqfusions", "freqfusion")}
+    encoder = adapt_mscan(name_tables.under(published, "backbone."), module)
+    return {
+        **encoder,
+        **_with_upsamplers(name_tables.under(published, "decode_head."), module, "freqfusions", "freqfusion"),
+    }
 
 
 def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """A complete SegFormer of mmsegmentation, with ReSFU's head if it has one."""
     encoder: dict[str, Tensor] = {}
-    for name, value in _under(published, "backbone.").items():
+    for name, value in name_tables.under(published, "backbone.").items():
         encoder |= _mit(_renamed(name, _MMSEG_MIT), value)
-    head = _under(published, "decode_head.")
+    head = name_tables.under(published, "decode_head.")
     return {**_encoder(encoder), **_with_upsamplers(head, module, "upsample_modules", "resfu")}
 
 
@@ -122,17 +125,13 @@ def _with_upsamplers(head: Mapping[str, Tensor], module: nn.Module, place: str, 
     adapt = resfu.adapt if layout == "resfu" else partial(name_tables.adapt, layout)
     upsamplers = dict(module.named_modules()).get("head.upsampling.upsamplers", nn.ModuleList())
     for number, upsampler in enumerate(upsamplers.children()):
-        adapted = adapt(_under(head, f"{place}.{number}."), upsampler)
+        adapted = adapt(name_tables.under(head, f"{place}.{number}."), upsampler)
         ours |= {f"head.upsampling.upsamplers.{number}.{name}": value for name, value in adapted.items()}
     return ours
 
 
 def _head(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {f"head.{_renamed(name, _HEAD)}": value for name, value in published.items()}
-
-
-def _under(published: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in published.items() if name.startswith(prefix)}
 
 
 def _renamed(name: str, rules: Rules) -> str:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 from monai.networks import nets
@@ -54,11 +53,9 @@ def _smp(name: str) -> nn.Module:
     return net
 
 
-def _transformers(kind: str, **settings: Any) -> nn.Module:
+def _transformers(kind: str) -> nn.Module:
     transformers = library("transformers")
-    net: nn.Module = getattr(transformers, kind)(
-        getattr(transformers, f"{kind.rpartition('For')[0]}Config")(**settings)
-    )
+    net: nn.Module = getattr(transformers, kind)(getattr(transformers, f"{kind.rpartition('For')[0]}Config")())
     return net
 
 

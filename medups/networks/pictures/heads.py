@@ -15,7 +15,7 @@ PLACEMENTS: tuple[Placement, ...] = ("direct", "stepwise", "fusion")
 
 
 class PlacedUpsampling(nn.Module):
-    """Brings maps, finest first, to the finest size, and concatenates them, finest first.
+    """Brings maps, finest first and each half the size of the one before, to the finest size, and concatenates them.
 
     Args:
         channels: of each map, finest first.
@@ -24,7 +24,6 @@ class PlacedUpsampling(nn.Module):
             published). ``stepwise`` enlarges every map by factors of 2, each step with its own upsampler, guided by
             the map of that size (CARAFE, SAPA, FADE, DySample). ``fusion`` enlarges the concatenation of all coarser
             maps, and concatenates the refined guide (FreqFusion); the widths must be multiples of its groups.
-        stride: the ratio of the sizes of neighboring maps.
 
     Raises:
         ValueError: an unknown placement or upsampler.
@@ -36,7 +35,6 @@ class PlacedUpsampling(nn.Module):
         upsampler: str,
         options: Mapping[str, Any],
         placement: Placement = "direct",
-        stride: int = 2,
     ) -> None:
         super().__init__()
         if placement not in PLACEMENTS:
@@ -48,13 +46,13 @@ class PlacedUpsampling(nn.Module):
 
         levels = range(len(channels))
         if placement == "direct":
-            modules = [step(channels[level], channels[0], stride**level) for level in levels[1:]]
+            modules = [step(channels[level], channels[0], 2**level) for level in levels[1:]]
         elif placement == "stepwise":
             modules = [
-                step(channels[level], channels[goal], stride) for level in levels[:0:-1] for goal in range(level)[::-1]
+                step(channels[level], channels[goal], 2) for level in levels[:0:-1] for goal in range(level)[::-1]
             ]
         else:
-            modules = [step(sum(channels[level:]), channels[level - 1], stride) for level in levels[:0:-1]]
+            modules = [step(sum(channels[level:]), channels[level - 1], 2) for level in levels[:0:-1]]
         self.upsamplers = nn.ModuleList(modules)
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

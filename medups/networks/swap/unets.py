@@ -11,14 +11,12 @@ import torch
 from monai.networks.layers.simplelayers import SkipConnection
 from torch import Tensor, nn
 
-from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, reads_guide
+from medups.networks.guided_step import IMAGE_GUIDE_CHANNELS, GuidedStep, image_stem, reads_guide
 from medups.networks.swap.blocks import guided_step
 from medups.networks.swap.report import Kept
 from medups.networks.swap.site import Placement, Site, convs, describe, projection, renames, set_class, unwrapped
 from medups.upsamplers import Upsampled
 from medups.upsamplers.layers import conv
-
-_INSTANCE_NORMS = {2: nn.InstanceNorm2d, 3: nn.InstanceNorm3d}
 
 
 class UNetLevel(nn.Sequential):
@@ -149,9 +147,4 @@ def _image_step(old: ImageStep, path: str, image_channels: int) -> Iterator[Site
 
 
 def _stem(upsampler: nn.Module, spatial_dims: int, image_channels: int) -> nn.Module:
-    return _image_stem(spatial_dims, image_channels) if reads_guide(upsampler) else nn.Identity()
-
-
-def _image_stem(spatial_dims: int, image_channels: int) -> nn.Sequential:
-    convolution = conv(spatial_dims, image_channels, IMAGE_GUIDE_CHANNELS, 3, bias=False)
-    return nn.Sequential(convolution, _INSTANCE_NORMS[spatial_dims](IMAGE_GUIDE_CHANNELS, affine=True), nn.ReLU())
+    return image_stem(spatial_dims, image_channels) if reads_guide(upsampler) else nn.Identity()
