@@ -19,7 +19,6 @@ import monai
 import numpy as np
 import torch
 from monai.transforms import Compose
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 import medups
@@ -47,7 +46,7 @@ class Model:
     network: nn.Module
     labels: LabelSet
     definition: Mapping[str, Any]
-    inferer: Callable[..., NDArray[np.uint8]] = field(repr=False)
+    inferer: Callable[..., Any] = field(repr=False)
     preprocessing: Compose = field(repr=False)
 
     @property
@@ -114,7 +113,7 @@ def make_model(definition: Mapping[str, Any], source: str) -> Model:
 
 def _labels(table: Mapping[str, Any]) -> LabelSet:
     organs = {int(number): name for number, name in table["organs"].items()}
-    return LabelSet(table["name"], organs, frozenset(table.get("ignore", ())))
+    return LabelSet(table["name"], organs, frozenset(table.get("ignore", ())), frozenset(table.get("stuff", ())))
 
 
 def define(

@@ -11,7 +11,10 @@ from medups.errors import InputError
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """The arguments of the command."""
     parser.add_argument(
-        "--task", choices=("volume", "semantic_image"), default="volume", help="semantic_image: masks of pictures"
+        "--task",
+        choices=("volume", "semantic_image", "detection", "panoptic"),
+        default="volume",
+        help="semantic_image: masks of pictures; detection, panoptic: files in COCO's form",
     )
     parser.add_argument("--pred", required=True, metavar="FILE|FOLDER")
     parser.add_argument("--label", required=True, metavar="FILE|FOLDER")
@@ -41,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
-    if options.task == "semantic_image":
+    if options.task != "volume":
         _run_pictures(options)
         return
     from medups.data.volumes.volume import CT_WINDOW
@@ -79,7 +82,10 @@ def _run_pictures(options: argparse.Namespace) -> None:
         "also": [], "organs": None, "resample": False, "protocol": "physical", "tolerance": "2", "display_window": None,
     }  # fmt: skip
     if wrong := [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(options, name) != value]:
-        raise InputError(f"{', '.join(wrong)}: not available with --task semantic_image")
+        raise InputError(f"{', '.join(wrong)}: not available with --task {options.task}")
+    if options.task != "semantic_image":
+        _run_objects(options)
+        return
     from medups.report.tables import print_picture_summary
     from medups.workflows.evaluate_pictures import evaluate_images
 
@@ -96,6 +102,24 @@ def _run_pictures(options: argparse.Namespace) -> None:
         if result.unused_labels:
             terminal.log(f"skipped {len(result.unused_labels)} labels without a prediction")
         print_picture_summary(result.evaluation.summary(), terminal.console)
+        terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and pictures in overlays")
+
+
+def _run_objects(options: argparse.Namespace) -> None:
+    if options.pred_labels or options.label_labels:
+        raise InputError(
+            f"--pred-labels, --label-labels: not available with --task {options.task}, whose files name them"
+        )
+    from medups.report.tables import print_object_summary
+    from medups.workflows.evaluate_objects import evaluate_objects
+
+    with Terminal().live() as terminal:
+        result = evaluate_objects(
+            options.task, options.pred, options.label, image=options.image, output=options.output, progress=terminal
+        )
+        if result.unused_labels:
+            terminal.log(f"skipped {len(result.unused_labels)} pictures without a prediction")
+        print_object_summary(result.evaluation.summary(), terminal.console)
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and pictures in overlays")
 
 

@@ -37,15 +37,19 @@ class LabelSet:
     Args:
         ignore: ids of pixels without a class, which are neither trained on nor scored; if 0 is among them, there is no
             background class.
+        stuff: ids of classes without objects, such as the sky, for panoptic segmentation.
     """
 
     name: str
     organs: Mapping[int, str]
     ignore: frozenset[int] = frozenset()
+    stuff: frozenset[int] = frozenset()
 
     def __post_init__(self) -> None:
         if both := sorted(self.ignore & set(self.organs)):
             raise InputError(f"label set {self.name}: ids {both} are both named and ignored")
+        if unknown := sorted(self.stuff - set(self.organs)):
+            raise InputError(f"label set {self.name}: ids {unknown} are listed as stuff and have no name")
         if len(set(self.organs.values())) != len(self.organs) or any(number < 1 for number in self.organs):
             raise InputError(f"label set {self.name}: ids must be positive and organ names unique, got {self.organs}")
 
@@ -60,8 +64,14 @@ class LabelSet:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, for JSON."""
-        ignore = {"ignore": sorted(self.ignore)} if self.ignore else {}
-        return {"name": self.name, "organs": {str(number): name for number, name in self.organs.items()}, **ignore}
+        lists = {"ignore": sorted(self.ignore), "stuff": sorted(self.stuff)}
+        organs = {str(number): name for number, name in self.organs.items()}
+        return {"name": self.name, "organs": organs, **{key: ids for key, ids in lists.items() if ids}}
+
+    @property
+    def things(self) -> list[int]:
+        """Ids of the classes whose objects are told apart."""
+        return [number for number in self.organs if number not in self.stuff]
 
     def id_of(self, organ: str) -> int:
         for number, name in self.organs.items():
@@ -129,7 +139,7 @@ def label_set(name_or_path: str) -> LabelSet:
 
     Args:
         name_or_path: a name of :func:`list_label_sets` or :func:`list_class_sets`; a YAML file with ``name``,
-            ``organs`` or ``classes``, and ``ignore``; a mask's ``.labels.json``; a ``classes.json``; or a
+            ``organs`` or ``classes``, ``ignore`` and ``stuff``; a mask's ``.labels.json``; a ``classes.json``; or a
             ``dataset.json``.
 
     Raises:
@@ -181,17 +191,24 @@ def _from_content(content: Any, source: Path) -> LabelSet:
     table = content.get("organs", content.get("classes")) if isinstance(content, dict) else None
     if table is None:
         raise InputError(f"{source}: expected the keys name, and organs or classes")
-    ignore = content.get("ignore", [])
-    if not isinstance(ignore, list) or not all(isinstance(number, int) for number in ignore):
-        raise InputError(f"{source}: ignore must be a list of ids, found {ignore!r}")
-    return _from_table(str(content.get("name", source.stem)), table, source, frozenset(ignore))
+    lists = [content.get(key, []) for key in ("ignore", "stuff")]
+    for key, ids in zip(("ignore", "stuff"), lists, strict=True):
+        if not isinstance(ids, list) or not all(isinstance(number, int) for number in ids):
+            raise InputError(f"{source}: {key} must be a list of ids, found {ids!r}")
+    return _from_table(str(content.get("name", source.stem)), table, source, *map(frozenset, lists))
 
 
-def _from_table(name: str, table: object, source: Path, ignore: frozenset[int] = frozenset()) -> LabelSet:
+def _from_table(
+    name: str,
+    table: object,
+    source: Path,
+    ignore: frozenset[int] = frozenset(),
+    stuff: frozenset[int] = frozenset(),
+) -> LabelSet:
     if not isinstance(table, dict):
         raise InputError(f"{source}: expected ids mapped to organ names, found {type(table).__name__}")
     try:
-        return LabelSet(name, {int(number): str(organ) for number, organ in table.items()}, ignore)
+        return LabelSet(name, {int(number): str(organ) for number, organ in table.items()}, ignore, stuff)
     except ValueError as error:
         raise InputError(f"{source}: expected whole-number ids mapped to organ names, found {error}") from error
 

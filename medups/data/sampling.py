@@ -15,7 +15,7 @@ from torch.utils.data import Dataset
 from medups.data.cache.cases import CachedCase, StoredCase
 from medups.data.transforms import without_transform_record
 
-Arrays = tuple[NDArray[Any], NDArray[np.uint8]]
+Arrays = tuple[NDArray[Any], ...]
 
 
 class SampleFormat(Protocol):
@@ -24,12 +24,12 @@ class SampleFormat(Protocol):
     def transform_input(self, arrays: Arrays) -> dict[str, Tensor]:
         """Convert a sample's arrays to the dict that transforms take."""
 
-    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        """Convert a transformed sample to the tensors of a batch."""
+    def training_input(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Convert a transformed sample to tensors."""
 
 
 class SampleSource(Protocol):
-    """Reads sample ``n`` as new image and label arrays without a channel axis."""
+    """Reads sample ``n`` as new arrays: the image, and what belongs to it."""
 
     def __len__(self) -> int:
         """The number of samples in one epoch."""
@@ -139,7 +139,7 @@ class Patches:
         return case, np.clip(center - self.size // 2, 0, np.maximum(0, shape - self.size))
 
 
-class SampleStream(Dataset[dict[str, Tensor]]):
+class SampleStream(Dataset[dict[str, Any]]):
     """``stream[n]``: the tensors of sample ``n``, as ``form`` defines them.
 
     Args:
@@ -167,13 +167,13 @@ class SampleStream(Dataset[dict[str, Tensor]]):
         """The origin of sample ``n``, for messages."""
         return self.source.describe(n, self.seed)
 
-    def __getitem__(self, n: int) -> dict[str, Tensor]:
+    def __getitem__(self, n: int) -> dict[str, Any]:
         try:
             return self._sample(n)
         except Exception as error:
             raise SampleError(f"sample {n}, {self.describe(n)}: {type(error).__name__}: {error}") from error
 
-    def _sample(self, n: int) -> dict[str, Tensor]:
+    def _sample(self, n: int) -> dict[str, Any]:
         arrays = self.source.read(n, self.seed)
         _share_random_state(self.transform, np.random.RandomState(np.random.PCG64([self.seed, n, 3])))
         with without_transform_record():

@@ -8,13 +8,22 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.evaluation.objects import ObjectEvaluation
+from medups.evaluation.panoptic import PanopticEvaluation
 from medups.evaluation.pictures import PROTOCOL as PIXELS
 from medups.evaluation.published import Published
 from medups.evaluation.statistics import Difference, holm, paired_difference, rank_shares
 
-COMPARED = {"dice": True, "surface_dice": True, "hd95": False, "iou": True, "boundary_iou": True}
+COMPARED = {
+    "dice": True, "surface_dice": True, "hd95": False, "iou": True, "boundary_iou": True,
+    "f1": True, "pq": True, "sq": True, "rq": True,
+}  # fmt: skip
 """The measures that are compared, and whether higher is better."""
-_OF_PICTURES = ("iou", "boundary_iou", "dice")
+_OF_PROTOCOLS = {
+    PIXELS: ("iou", "boundary_iou", "dice"),
+    ObjectEvaluation.protocol: ("f1",),
+    PanopticEvaluation.protocol: ("pq", "sq", "rq"),
+}
 _OF_VOLUMES = ("dice", "surface_dice", "hd95")
 OVERALL = "mean"
 
@@ -75,7 +84,7 @@ class Comparison:
 
 def compared(protocol: str) -> tuple[str, ...]:
     """The measures that are compared under a protocol; the first one decides ranks."""
-    return _OF_PICTURES if protocol == PIXELS else _OF_VOLUMES
+    return _OF_PROTOCOLS.get(protocol, _OF_VOLUMES)
 
 
 def compare_runs(

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 
 from medups.bundle.model import Model
+from medups.data.pictures.objects import Objects, Segments
 from medups.data.volumes import Grid, Volume
 from medups.data.volumes.intensities import other_kind
 from medups.data.volumes.resize import resize_image, resized_shape
@@ -78,7 +79,8 @@ def network_input(model: Model, scan: Volume) -> tuple[NDArray[np.float32], Grid
 def segment_canonical(model: Model, image: NDArray[np.generic], device: torch.device | str) -> NDArray[np.uint8]:
     """Canonical intensities [S, P, L] at the model's spacing -> ids."""
     prepared = preprocess(model, np.array(image, dtype=np.float32))
-    return model.inferer(prepared, model.network, device=device)
+    ids: NDArray[np.uint8] = model.inferer(prepared, model.network, device=device)
+    return ids
 
 
 def channels_of(
@@ -87,7 +89,18 @@ def channels_of(
     """The channel of each pixel [H, W] of a picture [H, W, 3]."""
     image = picture_input(model, picture)
     with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
-        return model.inferer(image, model.network, device=device)
+        channels: NDArray[np.uint8] = model.inferer(image, model.network, device=device)
+    return channels
+
+
+def objects_of(
+    model: Model, picture: NDArray[np.uint8], device: torch.device | str, bf16: bool = False
+) -> Objects | Segments:
+    """The objects of a picture [H, W, 3], or its segments, whichever the model predicts."""
+    image = picture_input(model, picture)
+    with torch.autocast(torch.device(device).type, torch.bfloat16, enabled=bf16):
+        found: Objects | Segments = model.inferer(image, model.network, model.labels, device)
+    return found
 
 
 def picture_input(model: Model, picture: NDArray[np.uint8]) -> torch.Tensor:

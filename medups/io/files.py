@@ -89,7 +89,7 @@ def read_json(path: str | os.PathLike[str]) -> Any:
     """Parse a JSON file, with or without a byte-order mark. Raises InputError if it cannot be read."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{path}: expected a readable JSON file, found {error}") from error
 
 

@@ -48,6 +48,21 @@ def picture_summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
     return [*rows, ["mean", *(number(summary["mean"][measure], 3) for measure in shown), ""]]
 
 
+def print_object_summary(summary: Mapping[str, Any], console: Console) -> None:
+    """Print one row per class, and the mean last."""
+    header, *rows = object_summary_rows(summary)
+    _print_rows(f"{summary['n_cases']} pictures", header, rows, console)
+
+
+def object_summary_rows(summary: Mapping[str, Any]) -> list[list[str]]:
+    """The header, one row per class, and the mean."""
+    shown = list(summary["mean"])
+    rows = [["class", *(title_of(measure, summary["protocol"]) for measure in shown), "objects"]]
+    for name, row in summary["organs"].items():
+        rows.append([name, *(number(row[measure], 3) for measure in shown), str(row["n"])])
+    return [*rows, ["mean", *(number(summary["mean"][measure], 3) for measure in shown), ""]]
+
+
 def _print_rows(title: str, header: list[str], rows: list[list[str]], console: Console) -> None:
     """Print rows, the last one, the mean, apart from the others."""
     table = Table(title=title)
@@ -90,6 +105,13 @@ def title_of(measure: str, protocol: str) -> str:
     """What tables and figures call a measure."""
     titles = {
         "iou": "IoU",
+        "box_ap": "box AP",
+        "mask_ap": "mask AP",
+        "boundary_ap": "boundary AP",
+        "f1": "F1",
+        "pq": "PQ",
+        "sq": "SQ",
+        "rq": "RQ",
         "boundary_iou": "boundary IoU",
         "recall": "class accuracy",
         "dice": "Dice",

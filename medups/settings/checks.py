@@ -6,7 +6,7 @@ import math
 
 from medups.errors import InputError
 from medups.settings.fields import check_ranges
-from medups.settings.schema import PICTURE_FORMATS, NetworkSettings, Settings, TrainingSettings
+from medups.settings.schema import FORMATS_OF_TASK, SAMPLING_OF_TASK, NetworkSettings, Settings, TrainingSettings
 
 
 def check(settings: Settings) -> None:
@@ -34,7 +34,8 @@ def check_complete(settings: Settings) -> None:
         "data.root": data.format == "list" or data.root,
         "data.cases": data.format != "list" or data.cases,
         "data.split.train": data.format != "list" or data.split.train,
-        "data.source_labels": data.format not in ("list", "folders", "synapse", "pictures") or data.source_labels,
+        "data.source_labels": data.format not in ("list", "folders", "synapse", "pictures", "coco")
+        or data.source_labels,
     }
     missing = [name for name, given in required.items() if not given]
     if missing:
@@ -44,18 +45,16 @@ def check_complete(settings: Settings) -> None:
 
 
 def _check_task(settings: Settings) -> None:
-    pictures = settings.network.sampling == "pictures"
-    if pictures != (settings.task == "semantic_image"):
-        kind = "pictures" if pictures else "scans"
+    """Raise InputError for a network or a dataset of another kind of task."""
+    task, network, name = settings.task, settings.network, settings.data.format
+    if network.sampling not in SAMPLING_OF_TASK[task]:
+        fitting = next(name for name, kinds in SAMPLING_OF_TASK.items() if network.sampling in kinds)
         raise InputError(
-            f"task={settings.task}: network={settings.network.name} is for {kind}; choose task=semantic_image with a "
-            "network for pictures, or task=volume with one for scans"
+            f"task={task}: network={network.name} is for task={fitting}; choose that task, or another network"
         )
-    if pictures != (settings.data.format in PICTURE_FORMATS):
-        raise InputError(
-            f"data.format={settings.data.format}: task={settings.task} reads "
-            + (f"pictures: {' or '.join(PICTURE_FORMATS)}" if pictures else "scans; choose another data or task")
-        )
+    if name not in FORMATS_OF_TASK[task]:
+        what = "scans" if task == "volume" else "pictures"
+        raise InputError(f"data.format={name}: task={task} reads {what}: {' or '.join(FORMATS_OF_TASK[task])}")
 
 
 def _check_network(network: NetworkSettings) -> None:
@@ -82,6 +81,12 @@ def _check_training(training: TrainingSettings) -> None:
         )
     if (training.devices != "auto" and not str(training.devices).isdigit()) or str(training.devices) == "0":
         raise InputError(f"training.devices must be a whole number, 1 or more, or auto, got {training.devices!r}")
+    milestones = training.milestones
+    if (training.schedule == "steps") != bool(milestones) or not all(0 < at < 1 for at in milestones or ()):
+        raise InputError(
+            "training.milestones must be fractions of the run between 0 and 1 for training.schedule=steps, and null "
+            f"for other schedules, got {milestones} for {training.schedule}"
+        )
     for part, factor in training.rates.items():
         if factor is not None and not 0 <= factor < math.inf:
             raise InputError(f"training.rates.{part} must be a number, 0 or more, or null, got {factor!r}")

@@ -149,6 +149,12 @@ def _register() -> None:
     def num_channels(labels: str) -> int:
         return len(label_set(labels).channels)
 
+    def num_things(labels: str) -> int:
+        return len(label_set(labels).things)
+
+    def num_stuff(labels: str) -> int:
+        return len(label_set(labels).stuff)
+
     ConfigStore.instance().store("schema", Settings)
     OmegaConf.register_new_resolver("num_classes", num_classes, replace=True)
 
@@ -157,4 +163,6 @@ def _register() -> None:
 
     OmegaConf.register_new_resolver("given", given, replace=True)
     OmegaConf.register_new_resolver("num_channels", num_channels, replace=True)
+    OmegaConf.register_new_resolver("num_things", num_things, replace=True)
+    OmegaConf.register_new_resolver("num_stuff", num_stuff, replace=True)
     OmegaConf.register_new_resolver("suffix", suffix, replace=True)

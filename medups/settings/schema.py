@@ -8,12 +8,19 @@ from typing import Any
 from medups.data.volumes.volume import CT_WINDOW
 from medups.settings.fields import setting
 
-PICTURE_FORMATS = ("pictures", "voc")
-_FORMATS = ("synapse", "transunet", "datalist", "nnunet", "folders", "list", *PICTURE_FORMATS)
-_TASKS = ("volume", "semantic_image")
+SAMPLING_OF_TASK = {
+    "volume": ("slices", "patches"), "semantic_image": ("pictures",), "detection": ("objects",),
+    "panoptic": ("segments",),
+}  # fmt: skip
+FORMATS_OF_TASK = {
+    "volume": ("synapse", "transunet", "datalist", "nnunet", "folders", "list"), "semantic_image": ("pictures", "voc"),
+    "detection": ("coco",), "panoptic": ("coco",),
+}  # fmt: skip
+_SAMPLING = tuple(kind for kinds in SAMPLING_OF_TASK.values() for kind in kinds)
+_FORMATS = tuple(dict.fromkeys(name for names in FORMATS_OF_TASK.values() for name in names))
 _LAYOUTS = (
     "transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet", "segformer-imagenet", "segformer",
-    "mscan-imagenet", "segnext", "vit-timm",
+    "mscan-imagenet", "segnext", "vit-timm", "resnet-torchvision", "rcnn-torchvision",
 )  # fmt: skip
 
 
@@ -32,8 +39,10 @@ class DataSettings:
 
     format: str = setting("synapse", "format of the dataset on disk", choices=_FORMATS)
     root: str | None = setting(None, "folder of the dataset, or the JSON file of a datalist; ~ is expanded")
-    images: str = setting("images", "folder of the scans below root, for data=folders")
-    labels: str = setting("labels", "folder of the masks below root, for data=folders")
+    images: str = setting(
+        "images", "folder of the scans or pictures below root; {part} stands for train, val and test for data=coco"
+    )
+    labels: str = setting("labels", "folder of the masks below root; for data=coco the annotation file, with {part}")
     cases: list[dict[str, Any]] = setting(list, "name, image and label of each case, for data=list")
     source_labels: str | None = setting(
         None, "label set of the masks: a shipped name or a file; null: the dataset's own"
@@ -57,7 +66,7 @@ class NetworkSettings:
     spacing: list[float] | None = setting(
         None, "spacing that scans are resampled to, along slices, rows and columns; null: no resampling", unit="mm"
     )
-    sampling: str = setting("slices", "kind of training sample", choices=("slices", "patches", "pictures"))
+    sampling: str = setting("slices", "kind of training sample", choices=_SAMPLING)
     patches_per_case: int = setting(4, "patches per case in one epoch, on average", low=1)
     module: dict[str, Any] = setting(dict, "_target_ and arguments of the network")
     inferer: dict[str, Any] = setting(dict, "_target_ and arguments of the inferer; roi_size is also the patch size")
@@ -88,8 +97,11 @@ class TrainingSettings:
     validations: int = setting(30, "validations in the whole run", low=1)
     patience: int | None = setting(None, "stop after this many validations without a better score; null: never", low=1)
     save_seconds: float = setting(120, "longest time between checkpoints", low=0, unit="s")
-    schedule: str = setting("poly", "learning rate after the warm-up", choices=("poly", "cosine"))
+    schedule: str = setting("poly", "learning rate after the warm-up", choices=("poly", "cosine", "steps"))
     poly_power: float = setting(0.9, "exponent of the poly schedule", low=0)
+    milestones: list[float] | None = setting(
+        None, "fractions of the run after which the steps schedule divides the rate by 10; null for other schedules"
+    )
     warmup_steps: int = setting(0, "steps of linear warm-up", low=0)
     balanced: float = setting(0, "fraction of slices drawn evenly by organ; always half for patches", low=0, high=1)
     clip_norm: float | None = setting(None, "clip the gradient to this norm; null: off", low=0)
@@ -110,7 +122,9 @@ class TrainingSettings:
         dict, "_target_ and arguments of the optimizer; lr and weight_decay are required"
     )
     loss: dict[str, Any] = setting(dict, "_target_ and arguments of the loss")
-    augmentation: dict[str, list[Any]] = setting(dict, "transforms by sampling: slices, patches, pictures")
+    augmentation: dict[str, list[Any]] = setting(
+        dict, "transforms by sampling: slices, patches, pictures, objects, segments"
+    )
 
 
 @dataclass
@@ -131,7 +145,7 @@ class Settings:
     upsampler: UpsamplerSettings = setting(UpsamplerSettings, "the upsampler")
     training: TrainingSettings = setting(TrainingSettings, "the recipe")
     weights: WeightsSettings = setting(WeightsSettings, "published weights to start from")
-    task: str = setting("volume", "kind of task: what is read, learned and scored", choices=_TASKS)
+    task: str = setting("volume", "kind of task: what is read, learned and scored", choices=tuple(SAMPLING_OF_TASK))
     name: str = setting("", "title of the run, for logs and the bundle")
     output: str = setting("", "run folder; ~ is expanded")
     seed: int = setting(0, "random seed of initial weights, samples and dropout", low=0)

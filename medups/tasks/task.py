@@ -8,8 +8,9 @@ from typing import Any, Protocol
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import default_collate
 
-Batch = Mapping[str, Tensor]
+Batch = Mapping[str, Any]
 
 
 class LabeledImages:
@@ -21,11 +22,17 @@ class LabeledImages:
             "label": torch.as_tensor(sample["label"]).to(torch.int64).contiguous(),
         }
 
+    def collate(self, samples: list[dict[str, Tensor]]) -> dict[str, Tensor]:
+        batch: dict[str, Tensor] = default_collate(samples)
+        return batch
+
     def network_input(self, batch: Batch) -> Tensor:
-        return batch["image"]
+        image: Tensor = batch["image"]
+        return image
 
     def target(self, batch: Batch) -> Tensor:
-        return batch["label"]
+        label: Tensor = batch["label"]
+        return label
 
 
 class Task(Protocol):
@@ -42,14 +49,17 @@ class Task(Protocol):
     def transform_input(self, arrays: tuple[NDArray[Any], ...]) -> dict[str, Tensor]:
         """Convert the arrays of a sample to the dict that transforms take."""
 
-    def training_input(self, sample: dict[str, Any]) -> dict[str, Tensor]:
-        """Convert a transformed sample to the tensors of a batch."""
+    def training_input(self, sample: dict[str, Any]) -> dict[str, Any]:
+        """Convert a transformed sample to tensors."""
 
-    def network_input(self, batch: Batch) -> Tensor:
+    def collate(self, samples: list[dict[str, Any]]) -> Batch:
+        """Join samples to a batch."""
+
+    def network_input(self, batch: Batch) -> Any:
         """The input of the network."""
 
-    def target(self, batch: Batch) -> Tensor:
-        """The target that the loss compares with the network's output."""
+    def target(self, batch: Batch) -> Any:
+        """What the loss compares with the network's output."""
 
     def score(self, prediction: Any, reference: Any) -> Any:
         """What :meth:`summarize` needs to know of one case; small, because processes exchange it."""

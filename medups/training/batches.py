@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -39,9 +39,13 @@ class BatchShareSampler(Sampler[int]):
 
 
 def batches(
-    fabric: Fabric, stream: Dataset[Batch], sampler: BatchShareSampler, workers: int
+    fabric: Fabric,
+    stream: Dataset[Batch],
+    sampler: BatchShareSampler,
+    workers: int,
+    collate: Callable[[list[Any]], Batch] | None = None,
 ) -> Generator[Batch, None, None]:
-    """The batches of this process on its device.
+    """The batches of this process on its device, joined by ``collate``; by default, tensors are stacked.
 
     Raises:
         DataWorkerError: a worker died or failed; the message states the cause.
@@ -51,6 +55,7 @@ def batches(
         batch_size=sampler.share,
         sampler=sampler,
         num_workers=workers,
+        collate_fn=collate,
         persistent_workers=workers > 0,
         pin_memory=fabric.device.type == "cuda",
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -19,3 +21,13 @@ class PixelCrossEntropy(nn.Module):
         target = label[:, 0].long()
         losses = F.cross_entropy(enlarged, target, ignore_index=IGNORED, reduction="sum")
         return losses / max(1, target.numel())
+
+
+class SumOfLosses(nn.Module):
+    """The sum of the losses that a network computes itself, as detectors do."""
+
+    reads_outputs = True
+
+    def forward(self, losses: Mapping[str, Tensor], target: None = None) -> Tensor:
+        del target
+        return sum(losses.values(), start=next(iter(losses.values())).new_zeros(()))

@@ -113,7 +113,7 @@ class Trainer:
             sampler = BatchShareSampler(
                 steps, self.plan.batch_size, self.plan.accumulate, self.fabric.global_rank, self.fabric.world_size
             )
-            source = batches(self.fabric, self.stream, sampler, self.plan.workers)
+            source = batches(self.fabric, self.stream, sampler, self.plan.workers, self.task.collate)
             began = saved = time.perf_counter()
             for step in steps:
                 scalars = self.step(step, source)

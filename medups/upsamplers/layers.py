@@ -77,10 +77,10 @@ def odd_kernel(name: str, kernel_size: int, argument: str = "kernel_size") -> in
     return kernel_size
 
 
-def dividing_groups(name: str, groups: int, channels: int, argument: str = "groups") -> int:
+def dividing_groups(name: str, groups: int, channels: int, argument: str = "groups", of: str = "in_channels") -> int:
     """``groups``. Raises ValueError if they do not divide ``channels``."""
     if groups < 1 or channels % groups:
-        raise ValueError(f"{name}: {argument} must divide in_channels={channels}, got {groups}")
+        raise ValueError(f"{name}: {argument} must divide {of}={channels}, got {groups}")
     return groups
 
 

@@ -52,8 +52,8 @@ class LDAAQU(Upsampler):
         width = in_channels // reduction
         if width < 1:
             raise ValueError(f"LDAAQU: reduction must be at most in_channels={in_channels}, got {reduction}")
-        self.heads, self.groups = heads, dividing_groups("LDAAQU", groups, width)
-        dividing_groups("LDAAQU", heads, width, "heads")
+        self.heads, self.groups = heads, dividing_groups("LDAAQU", groups, width, of="in_channels / reduction")
+        dividing_groups("LDAAQU", heads, width, "heads", "in_channels / reduction")
         dividing_groups("LDAAQU", heads, in_channels, "heads")
         dividing_groups("LDAAQU", groups, in_channels)
         self.kernel_size = odd_kernel("LDAAQU", kernel_size)

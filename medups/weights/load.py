@@ -50,6 +50,8 @@ LAYOUTS: dict[str, Layout] = {
     "segformer-imagenet": Layout(pictures.adapt_segformer_imagenet, pictures.NOT_IN_ENCODER),
     "segnext": Layout(pictures.adapt_segnext),
     "mscan-imagenet": Layout(pictures.adapt_mscan, pictures.NOT_IN_ENCODER),
+    "resnet-torchvision": Layout(pictures.adapt_resnet, pictures.NOT_IN_RESNET),
+    "rcnn-torchvision": Layout(pictures.adapt_rcnn, pictures.NOT_IN_RCNN),
     "vit-timm": Layout(pictures.adapt_vit, pictures.NOT_IN_ENCODER, {"encoder.pos_embed": pictures.resize_positions}),
 }
 _HEAD = "head"  # the classification layer of our networks

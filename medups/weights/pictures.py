@@ -14,6 +14,9 @@ from medups.weights import name_tables, resfu
 
 NOT_IN_ENCODER = r"(?!encoder\.)"
 """Our names that an encoder's weights do not include."""
+_BODY = "detector.backbone.body."
+NOT_IN_RESNET = r"(?!detector\.backbone\.body\.)"
+NOT_IN_RCNN = r"(semantic\.|detector\.backbone\.fpn\.steps\.)"
 Rules = Sequence[tuple[str, str]]
 
 # transformers before version 5, then since
@@ -94,6 +97,20 @@ def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[
         encoder |= _mit(_renamed(name, _MMSEG_MIT), value)
     head = name_tables.under(published, "decode_head.")
     return {**_encoder(encoder), **_with_upsamplers(head, module, "upsample_modules", "resfu")}
+
+
+def adapt_resnet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A ResNet as torchvision stores it, for the encoder of a detector."""
+    del module
+    kept = {name: value for name, value in published.items() if not _CLASSIFIER.match(name)}
+    return {f"{_BODY}{name}": value for name, value in kept.items() if not name.endswith("num_batches_tracked")}
+
+
+def adapt_rcnn(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
+    """A Faster or Mask R-CNN as torchvision stores it; new upsampling keeps its initial values."""
+    del module
+    kept = {name: value for name, value in published.items() if not name.endswith("num_batches_tracked")}
+    return {f"detector.{name}": value for name, value in kept.items()}
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:

@@ -104,7 +104,7 @@ def _read(folder: Path) -> _Evaluated:
             scores[measure] = values
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"{table}: does not fit {path} ({type(error).__name__}: {error}); evaluate again") from error
-    if len(rows) != len(cases) * len(organs) or "dice" not in scores:
+    if len(rows) != len(cases) * len(organs) or compared(summary["protocol"])[0] not in scores:
         raise InputError(
             f"{table}: expected {len(cases)} cases with {len(organs)} organs each, found {len(rows)} rows; evaluate "
             "again"

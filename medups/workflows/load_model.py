@@ -17,9 +17,9 @@ from medups.data.pictures.files import colors_of
 from medups.data.volumes.read import checked_scan
 from medups.errors import InputError
 from medups.inference.images import as_volume
-from medups.inference.segment import channels_of, require_usable, segment
+from medups.inference.segment import channels_of, objects_of, require_usable, segment
 from medups.io.files import user_path
-from medups.tasks import SemanticImageTask
+from medups.tasks import DetectionTask, PanopticTask, SemanticImageTask
 from medups.workflows.predict import available_device
 
 
@@ -28,7 +28,9 @@ class Prediction:
     """A segmented image.
 
     Args:
-        mask: uint8 ids, of the same type and on the same grid as the image.
+        mask: uint8 ids, of the same type and on the same grid as the image; from detectors
+            :class:`~medups.data.pictures.objects.Objects`, from panoptic models
+            :class:`~medups.data.pictures.objects.Segments`.
         organs: names by id; 0 is background.
     """
 
@@ -66,6 +68,8 @@ class SegmentationModel:
             InputError: an unsupported type of image, values that are not finite, all equal or impossible for a CT, or a
                 missing spacing.
         """
+        if self.model.task in (DetectionTask.name, PanopticTask.name):
+            return Prediction(objects_of(self.model, _colors(image), self.device), self.organs)
         if self.model.task == SemanticImageTask.name:
             channels = channels_of(self.model, _colors(image), self.device)
             return Prediction(to_ids(channels, self.model.labels), self.model.labels.channels)

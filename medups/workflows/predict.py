@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,14 +27,20 @@ from medups.io.files import file_sha256, user_path, write_bytes
 from medups.metrics.organs import organ_facts
 from medups.progress import Progress, SilentProgress
 from medups.report.preview import preview_png
-from medups.tasks import SemanticImageTask
+from medups.tasks import DetectionTask, PanopticTask, SemanticImageTask
 from medups.workflows.jobs import Job, list_jobs
 from medups.workflows.options import PredictOptions
+from medups.workflows.predict_objects import ObjectRun, SegmentRun
 from medups.workflows.predict_pictures import PictureRun, list_pictures
 from medups.workflows.prediction import PredictionRun
 from medups.workflows.records import write_record
 from medups.workflows.shares import Shares
 
+_PICTURE_RUNS: Mapping[str, type[PictureRun] | type[ObjectRun] | type[SegmentRun]] = {
+    SemanticImageTask.name: PictureRun,
+    DetectionTask.name: ObjectRun,
+    PanopticTask.name: SegmentRun,
+}
 _WORTH_SAYING = 2**30  # bytes of memory
 
 
@@ -80,15 +86,16 @@ def predict(
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
     names = _names(bundle, cases, str(model))
-    pictures = bundle.task == SemanticImageTask.name
-    if pictures:
+    picture_run = _PICTURE_RUNS.get(bundle.task)
+    if picture_run is not None:
         options.check_pictures()
     else:
         options.check(bundle.labels)
-    start = PictureRun if pictures else _VolumeRun
+    start: type[PredictionRun] = picture_run or _VolumeRun
     with tempfile.TemporaryDirectory(prefix="medups-") as scratch:
-        if pictures:
-            listed = list_pictures(user_path(source), user_path(output), names)
+        if picture_run is not None:
+            endings, subfolder = picture_run.endings, picture_run.subfolder
+            listed = list_pictures(user_path(source), user_path(output), names, endings, subfolder)
         else:
             formats, series = options.formats, options.series
             listed = list_jobs(

@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,13 +25,21 @@ from medups.workflows.prediction import PredictionRun
 from medups.workflows.records import write_record
 
 
-def list_pictures(source: Path, output: Path, cases: Sequence[str] | None = None) -> Jobs:
-    """The masks to write, without writing them.
+def list_pictures(
+    source: Path,
+    output: Path,
+    cases: Sequence[str] | None = None,
+    endings: Sequence[str] = ("png",),
+    subfolder: str = "",
+) -> Jobs:
+    """The files to write, without writing them.
 
     Args:
         source: a picture, or a folder of pictures, with subfolders.
-        output: a PNG file for one picture, otherwise a folder, in which masks have the pictures' relative paths.
+        output: a file for one picture, otherwise a folder, in which files have the pictures' relative paths.
         cases: only pictures of these names, their relative paths without the ending.
+        endings: of the files of each picture; an output file has the first one.
+        subfolder: of an output folder, for the files.
 
     Raises:
         InputError: no pictures, an unknown name, or an output that cannot be written.
@@ -42,22 +51,28 @@ def list_pictures(source: Path, output: Path, cases: Sequence[str] | None = None
         found = {name: found[name] for name in cases}
     if pairs := [name for name in found if f"{name}.preview" in found]:
         raise InputError(f"{source}: {pairs[0]}.preview is the name of a preview of {pairs[0]}; rename one of them")
-    one_file = output.suffix.lower() == ".png"
-    if output.suffix.lower() in ENDINGS and not one_file:
-        raise InputError(f"{output}: masks are written as .png; pass such a file name, or a folder")
+    one_file = output.suffix.lower() == f".{endings[0]}"
+    if output.suffix.lower() in (*ENDINGS, ".json") and not one_file:
+        raise InputError(f"{output}: predictions are written as .{endings[0]}; pass such a file name, or a folder")
     if one_file and len(found) > 1:
         raise InputError(f"{output}: {len(found)} pictures need a folder as output, not one file")
     if source.is_dir() and output.resolve().is_relative_to(source.resolve()):
         raise InputError(f"{output}: is inside the input {source}; choose another output")
     require_writable(output.parent if one_file else output)
     jobs = [
-        Job(ScanFile(path, name), {"png": output if one_file else output / f"{name}.png"})
+        Job(ScanFile(path, name), _files(output if one_file else output / subfolder / f"{name}.{endings[0]}", endings))
         for name, path in found.items()
     ]
     for job in jobs:
         if job.mask.resolve() == job.scan.path.resolve():
             raise InputError(f"{job.scan.path}: the mask would overwrite the picture; choose another output")
     return Jobs(jobs, None if one_file else output, [], [])
+
+
+def _files(first: Path, endings: Sequence[str]) -> dict[str, Path]:
+    """Files of one name; the ending is not cut off from names with dots."""
+    stem = first.name[: -len(first.suffix)]
+    return {ending: first.with_name(f"{stem}.{ending}") for ending in endings}
 
 
 @dataclass(frozen=True)
@@ -69,6 +84,9 @@ class _Classified:
 
 class PictureRun(PredictionRun):
     """Pictures, whose masks have their sizes."""
+
+    endings: ClassVar[tuple[str, ...]] = ("png",)
+    subfolder: ClassVar[str] = ""
 
     def read(self, job: Job) -> NDArray[np.uint8]:
         return read_picture(job.scan.path)

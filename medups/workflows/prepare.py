@@ -20,7 +20,7 @@ from medups.progress import Progress, SilentProgress
 from medups.report.dataset import write_cases
 from medups.report.overlay import overlay_png, write_overlays
 from medups.settings.schema import Settings
-from medups.tasks import SemanticImageTask
+from medups.tasks import VolumeTask
 from medups.workflows.kinds.volume import source_of, transforms_of
 from medups.workflows.prepare_pictures import prepare_pictures
 
@@ -41,7 +41,7 @@ def prepare(settings: Settings, output: str | Path, progress: Progress | None = 
         InputError: the dataset has problems, which the log lists; nothing is written.
     """
     progress = progress or SilentProgress()
-    if settings.task == SemanticImageTask.name:
+    if settings.task != VolumeTask.name:
         return PrepareResult([], prepare_pictures(settings, output, progress))
     folder = user_path(output)
     require_writable(folder)

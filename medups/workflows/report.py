@@ -79,7 +79,7 @@ def _differing(settings: Sequence[dict[str, Any]]) -> list[str]:
 def _run(folder: Path, name: str, settings: dict[str, Any], seed: Any) -> TrainingRun:
     scalars = _scalars(folder)
     loss = scalars.get("train/loss", [])
-    dice = scalars.get("val/dice") or scalars.get("val/iou", [])  # of runs on pictures
+    dice = next((scalars[f"val/{key}"] for key in ("dice", "iou", "ap", "pq") if scalars.get(f"val/{key}")), [])
     times = sorted(time for _, _, time in [*loss, *dice])
     gaps = [after - before for before, after in pairwise(times)]
     curves: list[Points] = [[(step, value) for step, value, _ in values] for values in (loss, dice)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import nn
@@ -20,7 +20,7 @@ from medups.progress import Progress
 from medups.settings.schema import Settings, TrainingSettings, UpsamplerSettings, WeightsSettings
 from medups.tasks import Task
 from medups.training.param_groups import parameter_groups
-from medups.training.plan import Plan
+from medups.training.plan import Plan, Schedule
 from medups.weights import LoadReport, load_published
 from medups.workflows.kinds import KINDS, Samples
 
@@ -85,7 +85,8 @@ def plan_of(training: TrainingSettings, samples_per_epoch: int) -> Plan:
         batch_size=training.batch_size,
         validate_every=max(1, steps // training.validations),
         poly_power=training.poly_power,
-        schedule="cosine" if training.schedule == "cosine" else "poly",
+        schedule=cast(Schedule, training.schedule),
+        milestones=tuple(training.milestones or ()),
         accumulate=training.accumulate,
         warmup_steps=training.warmup_steps,
         workers=training.workers,

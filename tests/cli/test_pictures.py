@@ -114,7 +114,7 @@ def test_one_damaged_picture_does_not_stop_the_others(trained, scenes, tmp_path,
 @pytest.mark.parametrize(
     ("overrides", "message"),
     [
-        (["network=transunet_tiny"], "network=transunet_tiny is for scans"),
+        (["network=transunet_tiny"], "network=transunet_tiny is for task=volume"),
         (["data=synapse"], "reads pictures: pictures or voc"),
         (["data=pictures"], "data.source_labels"),
         (["label_set=synapse8"], "lack aorta"),

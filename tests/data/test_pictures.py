@@ -14,10 +14,9 @@ from PIL import Image
 
 from medups.data.formats.pictures import picture_files
 from medups.data.labels import LabelSet, label_set, list_class_sets
-from medups.data.pictures import IGNORED, read_mask, read_picture, to_channels, to_ids
+from medups.data.pictures import IGNORED, read_mask, read_picture, run_lengths, to_channels, to_ids
 from medups.data.pictures.transforms import RandPhotometricd, RandScaleCropd
 from medups.data.scenes import make_scene, write_scenes
-from medups.data.scenes.write import run_lengths
 from medups.errors import InputError
 
 LABELS = LabelSet("three", {1: "a", 2: "b", 7: "c"}, frozenset({0, 255}))
@@ -38,7 +37,7 @@ def test_channels_and_ids():
     assert list(voc.channels) == list(range(21))
     assert to_channels(np.array([0, 20, 255], dtype=np.uint8), voc).tolist() == [0, 20, IGNORED]
     assert len(label_set("ade20k").channels) == 150
-    assert list_class_sets() == ["ade20k", "scenes", "voc"]
+    assert list_class_sets() == ["ade20k", "coco_objects", "coco_panoptic", "scene_objects", "scenes", "voc"]
 
 
 def test_other_kinds_of_pictures_are_converted(tmp_path):
@@ -192,29 +191,18 @@ def test_scenes_repeat_and_agree_with_their_annotations(tmp_path):
     for annotation in coco["annotations"]:
         if annotation["image_id"] != 4:
             continue
-        inside = decoded(annotation["segmentation"])
+        inside = run_lengths.decode(annotation["segmentation"], mask.shape)
         assert (mask[inside] == annotation["category_id"]).all()
         assert inside.sum() == annotation["area"]
-        left, top, width, height = annotation["bbox"]
+        left, top, width, height = map(int, annotation["bbox"])
         assert inside[top : top + height, left : left + width].sum() == annotation["area"]
         assert not (things & inside).any()
         things |= inside
     assert (things == (mask > 2)).all()
     panoptic = json.loads((tmp_path / "annotations" / "panoptic_val.json").read_text())
-    colors = read_picture(tmp_path / "panoptic" / "val" / "0004.png").astype(int)
+    colors = read_picture(tmp_path / "annotations" / "panoptic_val" / "0004.png").astype(int)
     keys = colors @ [1, 256, 65536]
     for segment in panoptic["annotations"][0]["segments_info"]:
         assert (mask[keys == segment["id"]] == segment["category_id"]).all()
         assert (keys == segment["id"]).sum() == segment["area"]
     assert set(np.unique(keys)) == {segment["id"] for segment in panoptic["annotations"][0]["segments_info"]}
-
-
-def decoded(code):
-    flat = np.concatenate([np.full(n, number % 2, bool) for number, n in enumerate(code["counts"])])
-    return flat.reshape(code["size"][::-1]).T
-
-
-@pytest.mark.parametrize("mask", [np.zeros((3, 4), bool), np.ones((3, 4), bool), np.eye(4, dtype=bool)])
-def test_run_lengths(mask):
-    assert (decoded(run_lengths(mask)) == mask).all()
-    assert run_lengths(np.array([[1, 0], [1, 1]], bool))["counts"] == [0, 2, 1, 1]

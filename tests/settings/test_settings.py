@@ -44,7 +44,7 @@ def test_numbers_and_texts_have_the_type_of_their_setting():
         ("training.batch_size=2.5", "training.batch_size must be a whole number, 1 or more, got '2.5'"),
         ("training.ema_decay=2", "training.ema_decay must be a number, 0 to 1, or null, got 2.0"),
         ("training.clip_norm=.nan", "training.clip_norm must be a number, 0 or more, or null, got '.nan'"),
-        ("training.schedule=step", "training.schedule must be one of poly, cosine, got 'step'"),
+        ("training.schedule=step", "training.schedule must be one of poly, cosine, steps, got 'step'"),
         ("network.inferer.roi_size=[96,96]", "network.inferer.roi_size must be three whole numbers above 0"),
         ("network.spacing=[1,1]", "network.spacing must be three numbers of millimeters above 0, or null"),
         ("display_window=[5,5]", "display_window must be two increasing numbers"),

@@ -135,3 +135,10 @@ def test_published_loss_by_hand():
         dice += (1 - (2 * intersection + 1e-5) / (denominator + 1e-5)) / 4
     expected = 0.5 * nn.functional.cross_entropy(logits, label[:, 0]) + 0.5 * dice
     torch.testing.assert_close(loss(logits, label), expected)
+
+
+def test_steps_divide_the_rate_by_ten():
+    """12 epochs of 10 steps: a tenth after the 8th, a hundredth after the 11th, and a warm-up before."""
+    plan = Plan(120, 4, 10, 0.9, "steps", milestones=(8 / 12, 11 / 12), warmup_steps=4)
+    rates = [rate_at(step, plan) for step in (0, 3, 4, 79, 80, 109, 110, 119)]
+    assert rates == pytest.approx([0.25, 1, 1, 1, 0.1, 0.1, 0.01, 0.01])

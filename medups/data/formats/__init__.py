@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 
 from medups.data.cases import DataSpec, Listing
-from medups.data.formats import datalist, folders, listed, nnunet, pictures, synapse, transunet
+from medups.data.formats import coco, datalist, folders, listed, nnunet, pictures, synapse, transunet
 
 FORMATS: Mapping[str, Callable[[DataSpec], Listing]] = {
     "synapse": synapse.synapse,
@@ -16,4 +16,5 @@ FORMATS: Mapping[str, Callable[[DataSpec], Listing]] = {
     "list": listed.listed,
     "pictures": pictures.pictures,
     "voc": pictures.voc,
+    "coco": coco.coco,
 }

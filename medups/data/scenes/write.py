@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from medups.data.labels import LabelSet
+from medups.data.pictures.coco_entries import categories_of, objects_entries, segment_colors, segments_entry
 from medups.data.pictures.files import png_bytes
+from medups.data.pictures.objects import Objects, Segments, box_of
 from medups.data.scenes.scene import STUFF, THINGS, Scene, make_scene
 from medups.errors import InputError
 from medups.io.files import write_bytes, write_json
-
-_CATEGORIES = [
-    {"id": number, "name": name, "supercategory": "scene", "isthing": int(number in THINGS)}
-    for number, name in {**STUFF, **THINGS}.items()
-]
 
 
 def write_scenes(folder: Path, train: int, val: int, seed: int, height: int = 96, width: int = 128) -> Iterator[str]:
     """Write scenes and yield each one's name when its files are on disk; the annotations follow the last scene.
 
     Args:
-        folder: gets ``images/PART/NNNN.png``, ``labels/PART/NNNN.png`` (class ids), ``panoptic/PART/NNNN.png`` (object
-            numbers as colors), and ``annotations/instances_PART.json`` and ``panoptic_PART.json`` for the parts
-            ``train`` and ``val``.
+        folder: gets ``images/PART/NNNN.png``, ``labels/PART/NNNN.png`` (class ids), and COCO's annotations
+            for the parts ``train`` and ``val``: ``annotations/instances_PART.json`` of objects, and
+            ``panoptic_PART.json`` with ``panoptic_PART/NNNN.png`` (segment numbers as colors).
         train, val: numbers of scenes.
         seed: the same seed gives the same bytes.
 
@@ -44,12 +41,13 @@ def write_scenes(folder: Path, train: int, val: int, seed: int, height: int = 96
     if others:
         raise InputError(f"{folder}: has other scenes, such as {others[0].name}; choose an empty folder")
     for part, numbers in _numbers(train, val).items():
-        instances, segments = _coco(), _coco()
+        instances, segments = _coco(THINGS), _coco({**STUFF, **THINGS})
         for number in numbers:
             scene, name = make_scene(seed, number, height, width), f"{number:04d}"
             write_bytes(images / part / f"{name}.png", png_bytes(scene.picture))
             write_bytes(folder / "labels" / part / f"{name}.png", png_bytes(scene.ids))
-            write_bytes(folder / "panoptic" / part / f"{name}.png", png_bytes(_segment_colors(scene)))
+            colors = segment_colors(_segments(scene).numbers)
+            write_bytes(folder / "annotations" / f"panoptic_{part}" / f"{name}.png", png_bytes(colors))
             _annotate(scene, number, f"{part}/{name}.png", instances, segments)
             yield name
         write_json(folder / "annotations" / f"instances_{part}.json", instances)
@@ -61,64 +59,34 @@ def _numbers(train: int, val: int) -> dict[str, range]:
     return {"train": range(1, train + 1), "val": range(train + 1, train + val + 1)}
 
 
-def run_lengths(mask: NDArray[np.bool_]) -> dict[str, Any]:
-    """COCO's run-length code of a mask [H, W]: lengths of runs down the columns, of zeros first."""
-    flat = mask.T.ravel()
-    changes = np.flatnonzero(flat[1:] != flat[:-1]) + 1
-    counts = np.diff([0, *changes, flat.size])
-    return {"size": list(mask.shape), "counts": [*([0] if flat[0] else []), *map(int, counts)]}
-
-
-def _coco() -> dict[str, Any]:
-    return {"images": [], "annotations": [], "categories": _CATEGORIES}
+def _coco(classes: Mapping[int, str]) -> dict[str, Any]:
+    labels = LabelSet("scenes", classes, stuff=frozenset(STUFF) & frozenset(classes))
+    return {"images": [], "annotations": [], "categories": categories_of(labels)}
 
 
 def _annotate(scene: Scene, number: int, file_name: str, instances: dict[str, Any], segments: dict[str, Any]) -> None:
     height, width = scene.ids.shape
     image = {"id": number, "file_name": file_name, "height": height, "width": width}
-    instances["images"].append(image)
-    segments["images"].append(image)
-    for instance, kind in scene.classes.items():
-        mask = scene.instances == instance
-        instances["annotations"].append(
-            {
-                "id": len(instances["annotations"]) + 1,
-                "image_id": number,
-                "category_id": kind,
-                "bbox": _box(mask),
-                "area": int(mask.sum()),
-                "segmentation": run_lengths(mask),
-                "iscrowd": 0,
-            }
-        )
-    found = _segments(scene)
-    segments["annotations"].append(
-        {
-            "image_id": number,
-            "file_name": file_name,
-            "segments_info": [
-                {"id": key, "category_id": kind, "area": int(mask.sum()), "bbox": _box(mask), "iscrowd": 0}
-                for key, (kind, mask) in found.items()
-            ],
-        }
+    for file in (instances, segments):
+        file["images"].append(image)
+    for entry in objects_entries(_objects(scene), number):
+        instances["annotations"].append({"id": len(instances["annotations"]) + 1, **entry})
+    segments["annotations"].append(segments_entry(_segments(scene), number, PurePosixPath(file_name).name))
+
+
+def _objects(scene: Scene) -> Objects:
+    masks = np.array([scene.instances == instance for instance in scene.classes]).reshape(-1, *scene.ids.shape)
+    boxes = np.array([box_of(mask) for mask in masks], dtype=np.float64).reshape(-1, 4)
+    return Objects(
+        np.array(list(scene.classes.values()), dtype=np.int64), boxes, masks, np.zeros(len(masks), dtype=bool)
     )
 
 
-def _segments(scene: Scene) -> dict[int, tuple[int, NDArray[np.bool_]]]:
-    """Class and mask of each object and each kind of background, by the number that the panoptic picture has."""
-    objects = {100 + number: (kind, scene.instances == number) for number, kind in scene.classes.items()}
-    stuff = {number: (number, (scene.ids == number) & (scene.instances == 0)) for number in STUFF}
-    return {key: found for key, found in {**stuff, **objects}.items() if found[1].any()}
-
-
-def _segment_colors(scene: Scene) -> NDArray[np.uint8]:
-    colors = np.zeros((*scene.ids.shape, 3), dtype=np.uint8)
-    for key, (_, mask) in _segments(scene).items():
-        colors[mask] = key % 256, key // 256 % 256, key // 65536
-    return colors
-
-
-def _box(mask: NDArray[np.bool_]) -> list[int]:
-    """Left, top, width and height."""
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return [int(columns[0]), int(rows[0]), int(np.ptp(columns)) + 1, int(np.ptp(rows)) + 1]
+def _segments(scene: Scene) -> Segments:
+    """Objects are numbered from 101; each kind of background has its class id as its number."""
+    numbers = np.where(scene.instances > 0, scene.instances.astype(np.int32) + 100, scene.ids)
+    objects = {100 + number: kind for number, kind in scene.classes.items()}
+    found = set(np.unique(numbers).tolist())
+    return Segments(
+        numbers, {number: kind for number, kind in {**{n: n for n in STUFF}, **objects}.items() if number in found}
+    )

@@ -8,6 +8,8 @@ from typing import Any
 
 import torch
 
+from medups.networks.pictures.region_operators import nms, roi_align
+
 _OPERATORS: list[torch.library.Library] = []  # a library's operators exist as long as the object
 
 
@@ -27,9 +29,9 @@ def library(name: str) -> Any:
 
 
 def _declare_operators() -> None:
-    """Let transformers and timm import a torchvision that was built for another torch.
+    """Let a torchvision that was built for another torch be imported, and its detectors run.
 
-    Such a build has no compiled operators, and fails when it is imported; both libraries need only its transforms.
+    Such a build has no compiled operators, and fails when it is imported, also by transformers and timm.
     """
     if _OPERATORS:
         return
@@ -37,7 +39,22 @@ def _declare_operators() -> None:
         try:
             import_module("torchvision")
         except RuntimeError:
-            declared = torch.library.Library("torchvision", "DEF")
+            _OPERATORS.append(torch.library.Library("torchvision", "DEF"))
             for name in ("nms", "qnms"):
-                declared.define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-            _OPERATORS.append(declared)
+                _OPERATORS[0].define(f"{name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+            import_module("torchvision")
+        if not import_module("torchvision.extension")._has_ops():
+            _implement_operators()
+
+
+def _implement_operators() -> None:
+    operators = torch.library.Library("torchvision", "FRAGMENT")
+    _OPERATORS.append(operators)
+    operators.define(
+        "roi_align(Tensor input, Tensor rois, float spatial_scale, SymInt pooled_height, SymInt pooled_width, "
+        "int sampling_ratio, bool aligned) -> Tensor"
+    )
+    operators.impl("nms", nms, "CompositeExplicitAutograd")
+    operators.impl("roi_align", roi_align, "CompositeImplicitAutograd")
+    for module in ("torchvision.extension", "torchvision.ops.roi_align"):
+        import_module(module)._has_ops = lambda: True  # type: ignore[attr-defined]

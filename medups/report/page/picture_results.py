@@ -23,26 +23,36 @@ def picture_results_page(summary: Mapping[str, Any], means: Mapping[str, float |
     cells = [[f"<td>{escape(text.replace('_', ' '))}</td>" for text in row] for row in rows]
     count = summary["n_cases"]
     title = f"{count} picture{'s' if count != 1 else ''}, mean IoU {number(summary['mean']['iou'], 3)}"
-    order = sorted(means, key=lambda name: (means[name] is None, means[name] or 0))
-    by_picture = [
-        [
-            f'<th scope="row">{escape(name)}</th>',
-            f'<td class="shade" style="--dice: {means[name] or 0:.3f}">{number(means[name], 3)}</td>',
-        ]
-        for name in order
-    ]
-    figures = [
-        f'<h3>{escape(name)}</h3>\n<img src="overlays/{escape(quote(name))}.png" '
-        f'alt="prediction and label of {escape(name)}" loading="lazy">\n'
-        for name in drawn
-    ]
     parts = [
         f"<p>Pixel accuracy {number(summary['accuracy'], 3)}. Scores of classes are over all pixels of the set "
         "together, as the literature reports them. The boundary IoU counts pixels within 2 % of "
         "the diagonal from a border.</p>\n",
         table(header, cells, "Scores by class", footer=1),
-        f"<h2>Pictures with the lowest mean IoU</h2>\n{''.join(figures)}" if figures else "",
+        drawings_section(drawn, "Pictures with the lowest mean IoU"),
         "<h2>All pictures</h2>\n",
-        table(["picture", "mean IoU"], by_picture, "Mean IoU over the classes of each picture, the lowest first"),
+        by_picture_table(means, "mean IoU"),
     ]
     return document(title, "".join(parts))
+
+
+def by_picture_table(scores: Mapping[str, float | None], measure: str) -> str:
+    """The score of each picture, the lowest first."""
+    order = sorted(scores, key=lambda name: (scores[name] is None, scores[name] or 0))
+    rows = [
+        [
+            f'<th scope="row">{escape(name)}</th>',
+            f'<td class="shade" style="--dice: {scores[name] or 0:.3f}">{number(scores[name], 3)}</td>',
+        ]
+        for name in order
+    ]
+    return table(["picture", measure], rows, f"{measure[:1].upper()}{measure[1:]} of each picture, the lowest first")
+
+
+def drawings_section(drawn: Sequence[str], title: str) -> str:
+    """The drawings in ``overlays`` beside the page; empty without any."""
+    figures = [
+        f'<h3>{escape(name)}</h3>\n<img src="overlays/{escape(quote(name))}.png" '
+        f'alt="prediction and label of {escape(name)}" loading="lazy">\n'
+        for name in drawn
+    ]
+    return f"<h2>{title}</h2>\n{''.join(figures)}" if figures else ""

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from medups.data.labels import LabelSet
-from medups.tasks import SemanticImageTask, VolumeTask
-from medups.workflows.kinds import semantic_image, volume
+from medups.tasks import DetectionTask, PanopticTask, SemanticImageTask, VolumeTask
+from medups.workflows.kinds import objects, semantic_image, volume
 from medups.workflows.kinds.samples import Samples
 
 
@@ -28,6 +28,8 @@ class Kind:
 KINDS: Mapping[str, Kind] = {
     VolumeTask.name: Kind(VolumeTask, volume.open_samples),
     SemanticImageTask.name: Kind(SemanticImageTask, semantic_image.open_samples),
+    DetectionTask.name: Kind(DetectionTask, objects.open_samples),
+    PanopticTask.name: Kind(PanopticTask, objects.open_samples),
 }
 
 __all__ = ["KINDS", "Kind", "Samples"]

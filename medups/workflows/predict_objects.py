@@ -1,0 +1,132 @@
+"""Find the objects or panoptic segments of pictures and write them in COCO's form."""
+
+from __future__ import annotations
+
+import time
+from abc import abstractmethod
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from medups.data.pictures import read_picture
+from medups.data.pictures.coco_entries import categories_of, objects_entries, segment_colors, segments_entry
+from medups.data.pictures.files import png_bytes
+from medups.data.pictures.objects import Objects, Segments
+from medups.inference.segment import objects_of
+from medups.io.files import read_json, write_bytes, write_json
+from medups.report.objects import objects_png
+from medups.workflows.jobs import Job, Jobs
+from medups.workflows.prediction import PredictionRun
+from medups.workflows.records import write_record
+
+
+@dataclass(frozen=True)
+class _Found:
+    picture: NDArray[np.uint8]
+    found: Any
+    seconds: float
+
+
+class FoundRun(PredictionRun):
+    """Pictures; each has a file in COCO's form, and a folder has one file of all."""
+
+    endings: ClassVar[tuple[str, ...]]
+    subfolder: ClassVar[str]
+
+    def read(self, job: Job) -> NDArray[np.uint8]:
+        return read_picture(job.scan.path)
+
+    def segment(self, job: Job, scan: NDArray[np.uint8]) -> _Found:
+        began = time.perf_counter()
+        found = objects_of(self.model, scan, self.device, self.options.bf16)
+        return _Found(scan, found, time.perf_counter() - began)
+
+    def write(self, job: Job, done: _Found) -> None:
+        height, width = done.picture.shape[:2]
+        ending = job.scan.path.suffix
+        file_name = job.scan.path.name if self.folder is None else f"{job.scan.name}{ending}"
+        image_id = int(job.scan.path.stem) if job.scan.path.stem.isdecimal() else 1
+        files = self.write_found(job, done.found)
+        content = {
+            "images": [{"id": image_id, "file_name": file_name, "height": height, "width": width}],
+            "annotations": self.entries(job, done.found, image_id),
+            "categories": categories_of(self.model.labels),
+        }
+        write_json(job.files["json"], content)
+        files.append(job.files["json"])
+        if self.options.preview:
+            files.append(job.mask.with_name(f"{job.scan.path.stem}.preview.png"))
+            found = {"prediction": done.found}
+            write_bytes(files[-1], objects_png(done.picture, found, self.model.labels, job.scan.name))
+        if self.folder is not None:
+            write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
+        self.progress.log(str(job.mask))
+
+    def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
+        super().finish(listed, failed)
+        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
+            write_json(self.folder / f"{self.subfolder}.json", self._joined(self.folder / self.subfolder))
+
+    def _joined(self, folder: Path) -> dict[str, Any]:
+        """The files of all pictures as one; ids that are not unique are replaced."""
+        contents = [read_json(path) for path in sorted(folder.rglob("*.json"))]
+        ids = [content["images"][0]["id"] for content in contents]
+        renumbered = len(set(ids)) < len(ids)
+        images, annotations = [], []
+        for number, content in enumerate(contents, start=1):
+            image_id = number if renumbered else content["images"][0]["id"]
+            images.append({**content["images"][0], "id": image_id})
+            annotations += [{**entry, "image_id": image_id} for entry in content["annotations"]]
+        return {
+            "images": images,
+            "annotations": list(self.numbered(annotations)),
+            "categories": categories_of(self.model.labels),
+        }
+
+    @abstractmethod
+    def write_found(self, job: Job, found: Any) -> list[Path]:
+        """Write what is no JSON, and return the files."""
+
+    @abstractmethod
+    def entries(self, job: Job, found: Any, image_id: int) -> list[dict[str, Any]]:
+        """The picture's annotations."""
+
+    def numbered(self, entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        """The annotations of all pictures."""
+        yield from entries
+
+
+class ObjectRun(FoundRun):
+    """``objects/NAME.json`` for each picture, and ``objects.json``."""
+
+    endings = ("json",)
+    subfolder = "objects"
+
+    def write_found(self, job: Job, found: Objects) -> list[Path]:
+        return []
+
+    def entries(self, job: Job, found: Objects, image_id: int) -> list[dict[str, Any]]:
+        return list(self.numbered(objects_entries(found, image_id)))
+
+    def numbered(self, entries: list[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+        for number, entry in enumerate(entries, start=1):
+            yield {**entry, "id": number}
+
+
+class SegmentRun(FoundRun):
+    """``panoptic/NAME.png`` with segment numbers as colors, ``panoptic/NAME.json``, and ``panoptic.json``."""
+
+    endings = ("png", "json")
+    subfolder = "panoptic"
+
+    def write_found(self, job: Job, found: Segments) -> list[Path]:
+        write_bytes(job.files["png"], png_bytes(segment_colors(found.numbers)))
+        return [job.files["png"]]
+
+    def entries(self, job: Job, found: Segments, image_id: int) -> list[dict[str, Any]]:
+        name = job.mask.name if self.folder is None else f"{job.scan.name}.png"
+        return [segments_entry(found, image_id, name)]
