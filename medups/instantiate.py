@@ -45,7 +45,7 @@ def instantiate(spec: Mapping[str, Any], source: str = "config", **extra: Any) -
     target = _resolve(spec, source)
     try:
         return target(**arguments, **extra)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, ArithmeticError, LookupError, RuntimeError, MemoryError, AssertionError) as error:
         raise InputError(f"{source}: {spec['_target_']} rejected its arguments: {error}") from error
     except ImportError as error:
         raise InputError(f"{source}: {spec['_target_']} cannot be used here: {error}") from error

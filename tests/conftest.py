@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
+import importlib
 import json
 import os
 import zlib
@@ -14,13 +14,17 @@ import numpy as np
 import pytest
 import torch
 
-from medups.networks.pictures.libraries import library
-
 if not torch.cuda.is_available():
     os.environ["TRITON_INTERPRET"] = "1"  # run kernels in Triton's interpreter; Triton reads this at import
 
-with contextlib.suppress(ImportError):
-    library("torchvision")  # networks of MONAI import it, which fails where its operators do not fit torch
+try:
+    importlib.import_module("torchvision")
+except ImportError:
+    pass
+except RuntimeError:  # the wheel's operators need CUDA libraries, but the import needs only their names
+    _OPERATORS = torch.library.Library("torchvision", "DEF")
+    for _name in ("nms", "qnms"):
+        _OPERATORS.define(f"{_name}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
 
 SHARED = Path(os.environ.get("MEDUPS_SHARED", Path(__file__).resolve().parents[2] / "shared"))
 

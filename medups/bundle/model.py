@@ -182,11 +182,13 @@ def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
         raise InputError(f"{config}: expected a JSON object")
     try:
         model = make_model(content, str(config))
-    except (KeyError, AttributeError, TypeError) as error:
+    except InputError:
+        raise
+    except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{config}: a section is damaged ({type(error).__name__}: {error})") from error
     try:
         model.network.load_state_dict(load_checkpoint(weights))
-    except RuntimeError as error:
+    except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{weights}: the weights do not fit the network of {config}: {error}") from error
     model.network.to(device).eval()
     return model

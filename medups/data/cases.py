@@ -63,7 +63,7 @@ class Case:
     def missing_files(self, source: str) -> list[str]:
         """A message, starting with ``source``, for each file that does not exist."""
         files = (self.image, self.label)
-        return [f"{source}: no such file {path}" for path in files if path is not None and not path.exists()]
+        return [f"{source}: no such file {path}" for path in files if path is not None and not _exists(path)]
 
 
 @dataclass(frozen=True)
@@ -85,6 +85,13 @@ class Listing:
     problems: Sequence[str] = ()
     folds: Mapping[str, int] = field(default_factory=dict)
     notes: Sequence[str] = ()
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except (OSError, ValueError):  # a name that no file can have
+        return False
 
 
 def case_key(path: Path) -> str:

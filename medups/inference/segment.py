@@ -15,13 +15,13 @@ from medups.data.pictures.objects import Objects, Segments
 from medups.data.volumes import Grid, Volume
 from medups.data.volumes.intensities import other_kind
 from medups.data.volumes.resize import resize_image, resized_shape
+from medups.data.volumes.volume import MAX_VOXELS
 from medups.errors import InputError
 from medups.inference.mirroring import Network, mirrored
 from medups.inference.slices import OnFraction
 
 _VOXELWISE = ("monai.transforms.ScaleIntensityRanged", "monai.transforms.ThresholdIntensityd")
 _ROWS = 16  # of a volume that are transformed at a time
-_MAX_VOXELS = 2**31  # 8 GiB of intensities; a whole body at half a millimeter
 
 
 @dataclass(frozen=True)
@@ -150,7 +150,7 @@ def require_usable(model: Model, scan: Volume, force: bool = False) -> None:
     scan.require_spacing("this model")
     grid, shape = _grids(scan, model)
     current_shape = grid.canonical_shape
-    if math.prod(shape) > _MAX_VOXELS or any(new == 1 < old for new, old in zip(shape, current_shape, strict=True)):
+    if math.prod(shape) > MAX_VOXELS or any(new == 1 < old for new, old in zip(shape, current_shape, strict=True)):
         current, target = ([round(mm, 3) for mm in spacing] for spacing in (grid.spacing, model.spacing))
         raise InputError(
             f"{scan.source}: {current_shape} voxels at {current} mm would become {shape} at the model's {target} mm; "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,13 @@ from medups.errors import InputError
 from medups.io.files import atomic_file, check_archive
 
 LAST, PREVIOUS, BEST = "last.pt", "previous.pt", "best.pt"
+
+
+UNREADABLE = (
+    OSError, EOFError, RuntimeError, ValueError, LookupError, TypeError, AttributeError, AssertionError, MemoryError,
+    ArithmeticError, ImportError, pickle.UnpicklingError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+"""What torch and numpy raise for damaged archives and pickles."""
 
 
 class CheckpointError(RuntimeError):
@@ -57,7 +65,7 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     try:
         check_archive(path)
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, EOFError, RuntimeError, ValueError, KeyError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"{path}: expected a checkpoint of tensors, found a damaged file or another kind ({reason})"

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import pickle
 import re
-import zipfile
-import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -17,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from medups.io.checkpoints import UNREADABLE
 from medups.io.files import check_archive, file_sha256, user_path
 from medups.weights import name_tables, pictures, resfu, swin, transunet, vit
 
@@ -56,10 +54,6 @@ LAYOUTS: dict[str, Layout] = {
 }
 _HEAD = "head"  # the classification layer of our networks
 _PREFIXES = ("module.", "swin_unet.")
-_UNREADABLE = (
-    OSError, EOFError, ValueError, LookupError, RuntimeError, AssertionError, AttributeError, TypeError,
-    pickle.UnpicklingError, zipfile.BadZipFile, zlib.error, ImportError,
-)  # fmt: skip
 _DERIVED = ("num_batches_tracked", "relative_position_index")  # buffers that do not depend on the weights
 
 
@@ -237,7 +231,7 @@ def _opened(path: Path) -> Any:
             return _safetensors(path)
         check_archive(path)
         return torch.load(path, map_location="cpu", weights_only=True)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise ValueError(f"{path}: expected a readable checkpoint of tensors, found {error}") from error
 
 

@@ -87,6 +87,11 @@ def _read(folder: Path) -> _Evaluated:
         return _of_nnunet(dice_by_case(summary, path))
     if not isinstance(summary, dict) or not {"protocol", "organs", "mean", "cases"} <= set(summary):
         raise InputError(f"{path}: expected the summary of an evaluation, found other content")
+    parts: dict[str, type] = {"protocol": str, "cases": list, "organs": dict, "mean": dict}
+    if wrong := [key for key, kind in parts.items() if not isinstance(summary[key], kind)]:
+        raise InputError(f"{path}: {', '.join(wrong)}: expected what medups evaluate writes; evaluate again")
+    if not all(isinstance(name, str) for name in summary["cases"]) or len({*summary["cases"]}) < len(summary["cases"]):
+        raise InputError(f"{path}: cases: expected different names; evaluate again")
     table = folder / "cases.csv"
     try:
         rows = list(csv.DictReader(io.StringIO(table.read_text(encoding="utf-8"))))

@@ -38,6 +38,9 @@ def datalist(data: DataSpec) -> Listing:
     content = read_json(path)
     if not isinstance(content, dict) or not content.get("training"):
         raise InputError(f"{path}: expected a datalist with the key training")
+    for key in _PARTS:
+        if not isinstance(content.get(key) or [], list):
+            raise InputError(f"{path}: expected a list of entries in {key}, found {content[key]!r}")
     entries = [_entry(value, part, path) for key, part in _PARTS.items() for value in content.get(key) or []]
     by_folder = max(Counter(case_key(entry.image) for entry in entries).values()) > 1
     cases: dict[str, Case] = {}

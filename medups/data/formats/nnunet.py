@@ -27,6 +27,8 @@ def nnunet(data: DataSpec) -> Listing:
     if not isinstance(content, dict) or "labels" not in content:
         raise InputError(f"{source}: expected the keys labels and channel_names")
     channels = content.get("channel_names") or content.get("modality") or {}
+    if not isinstance(channels, dict):
+        raise InputError(f"{source}: expected channel_names to map numbers to names, found {channels!r}")
     if len(channels) > 1:
         names = ", ".join(map(str, channels.values()))
         raise InputError(f"{root}: expected one channel, found {len(channels)} channels ({names})")

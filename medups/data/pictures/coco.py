@@ -95,7 +95,7 @@ def _checked(path: Path, content: Any) -> CocoFile:
     by_id = _unique(path, images, "image id", lambda entry: entry["id"])
     names = {number: _name(entry) for number, entry in by_id.items()}
     _unique(path, images, "image file_name", _name)
-    lost = [entry for entry in annotations if entry.get("image_id") not in by_id]
+    lost = [entry for entry in annotations if type(entry.get("image_id")) is not int or entry["image_id"] not in by_id]
     if lost:
         raise InputError(
             f"{path}: {len(lost)} annotations of pictures that are not listed, {_listed(lost, 'image_id')}"
@@ -104,7 +104,7 @@ def _checked(path: Path, content: Any) -> CocoFile:
     if panoptic:
         _unique(path, annotations, "annotation of the image", lambda entry: entry["image_id"])
     else:
-        _unique(path, annotations, "annotation id", lambda entry: entry.get("id"))
+        _unique(path, annotations, "annotation id", lambda entry: str(entry.get("id")))
     degenerate = 0
     for entry in annotations:
         if panoptic:

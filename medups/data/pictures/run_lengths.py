@@ -23,7 +23,7 @@ def decode(code: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
     Raises:
         ValueError: not a code of a mask of this size.
     """
-    if not isinstance(code, dict) or list(code.get("size") or ()) != list(size):
+    if not isinstance(code, dict) or code.get("size") != list(size):
         found = code.get("size") if isinstance(code, dict) else code
         raise ValueError(f"expected a run-length code of the size {list(size)}, found {str(found)[:40]}")
     counts = code.get("counts")

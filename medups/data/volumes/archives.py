@@ -33,7 +33,17 @@ def unpack(archive: Path, folder: Path) -> Path:
             _check(archive, members, folder)
             for member in members:
                 content.extract(member, folder)
-    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError) as error:
+    except InputError:
+        raise
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        NotImplementedError,
+        RuntimeError,
+        EOFError,
+        LookupError,
+        ValueError,
+    ) as error:
         raise InputError(f"{archive}: the archive is damaged, encrypted or not a zip file ({error})") from error
     except OSError as error:
         raise InputError(f"{archive}: cannot be unpacked ({error.strerror or error})") from error

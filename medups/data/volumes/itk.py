@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from medups.data.volumes.itk_headers import check_header
 from medups.data.volumes.volume import Volume, places_voxels, without_trailing_ones
 from medups.errors import InputError
 
@@ -28,6 +29,9 @@ def read_itk(path: Path) -> Volume:
     Raises:
         InputError: no such file, damaged, truncated, not 3-D, several values per voxel, or without a usable affine.
     """
+    if not path.is_file():
+        raise InputError(f"{path}: no such file")
+    check_header(path)
     if path.suffix in (".mha", ".mhd"):
         _check_compression(path)
     pixels, image = read_image(path, _IO[path.suffix])

@@ -6,6 +6,7 @@ import gzip
 import io
 import logging
 import math
+import os
 import zlib
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,14 @@ from nibabel.wrapstruct import WrapStructError
 from numpy.typing import NDArray
 
 from medups.data.volumes.grid import farthest_apart, same_grid
-from medups.data.volumes.volume import RIGHT_ANGLE, Volume, places_voxels, shear_degrees, without_trailing_ones
+from medups.data.volumes.volume import (
+    MAX_VOXELS,
+    RIGHT_ANGLE,
+    Volume,
+    places_voxels,
+    shear_degrees,
+    without_trailing_ones,
+)
 from medups.errors import InputError
 from medups.io.files import gzip_bytes
 
@@ -31,6 +39,9 @@ _PLACEMENT = (
 )  # fmt: skip
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # meters and micrometers; millimeters and unknown units count as millimeters
 _LONGEST_AXIS = 2**15 - 1  # voxels in a NIfTI-1 header
+_LONGEST_HEADER = 540
+_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
+_MOST_EXTRA = 2**20  # bytes after the voxels
 _DAMAGED = (HeaderDataError, WrapStructError, ValueError, OverflowError)
 
 
@@ -62,26 +73,30 @@ def read_nifti(path: Path) -> Volume:
     Raises:
         InputError: no such file, not NIfTI, truncated or damaged, not 3-D, or without a usable affine.
     """
-    content = _content(path)
-    image_class = _image_class(content, path)
+    start = _content(path, _LONGEST_HEADER)[:_LONGEST_HEADER]
+    image_class = _image_class(start, path)
     size = image_class.header_class.sizeof_hdr
-    pair = image_class in (nib.Nifti1Pair, nib.Nifti2Pair)
-    voxels = _content(path.with_suffix(".img")) if pair else content
     try:
         # the check would turn a spacing of 0 into 1
-        raw = image_class.header_class.from_fileobj(io.BytesIO(content[:size]), check=False)
-        header = image_class.header_class.from_fileobj(io.BytesIO(content[:size]), check=True)
+        raw = image_class.header_class.from_fileobj(io.BytesIO(start[:size]), check=False)
+        header = image_class.header_class.from_fileobj(io.BytesIO(start[:size]), check=True)
         shape, dtype, offset = header.get_data_shape(), header.get_data_dtype(), int(header["vox_offset"])
         header.get_slope_inter()
     except _DAMAGED as error:
         raise InputError(f"{path}: the NIfTI header is damaged ({error})") from error
+    pair = image_class in (nib.Nifti1Pair, nib.Nifti2Pair)
     if not pair and offset == 0:  # some writers leave the start of the voxels to the reader
         offset = header.single_vox_offset
-        start = bytearray(content[:size])
         header["vox_offset"] = offset
-        start[:size] = header.binaryblock
-        content = bytes(start) + content[size:]
     expected = offset + math.prod(shape) * dtype.itemsize
+    if math.prod(shape) > MAX_VOXELS or min(shape, default=0) < 0 or offset < 0:
+        raise InputError(f"{path}: the file is truncated or its header damaged: {shape} voxels from byte {offset}")
+    content = _content(path, size if pair else expected)
+    voxels = _content(path.with_suffix(".img"), expected) if pair else content
+    if max(len(content) - (size if pair else expected), len(voxels) - expected) > _MOST_EXTRA:
+        raise InputError(f"{path}: the header promises {expected} bytes, and the file has more; download it again")
+    if offset != int(raw["vox_offset"]):
+        content = header.binaryblock + content[size:]
     if len(voxels) < expected or (not pair and offset < size):
         raise InputError(
             f"{path}: the file is truncated: {len(voxels)} bytes found, {expected} expected; download it again"
@@ -186,19 +201,22 @@ def _uncompressed_bytes(
     return image.to_bytes()
 
 
-def _content(path: Path) -> bytes:
+def _content(path: Path, promised: int) -> bytes:
+    """The file's content, decompressed; of a much longer one only somewhat more than ``promised`` bytes."""
+    most = promised + _MOST_EXTRA + 1
     try:
-        content = path.read_bytes()
+        with path.open("rb") as file:
+            compressed = file.read(2) == b"\x1f\x8b"
+            size = file.seek(0, os.SEEK_END)
+            file.seek(0)
+            if not compressed:
+                return file.read(min(most, size))
+            with gzip.GzipFile(fileobj=file) as unpacked:
+                return unpacked.read(min(most, _LARGEST_RATIO * size))
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"{path}: the compressed file is truncated or damaged ({error}); download it again") from error
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    if content[:2] == b"\x1f\x8b":
-        try:
-            return gzip.decompress(content)
-        except (OSError, EOFError, zlib.error) as error:
-            raise InputError(
-                f"{path}: the compressed file is truncated or damaged ({error}); download it again"
-            ) from error
-    return content
 
 
 def _image_class(content: bytes, path: Path) -> type[nib.Nifti1Pair]:

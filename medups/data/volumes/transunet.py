@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ from numpy.typing import NDArray
 from medups.data.volumes.volume import Volume
 from medups.errors import InputError
 
+_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
+_DAMAGED = (zlib.error, MemoryError, OverflowError, TypeError, NotImplementedError, RuntimeError, SyntaxError)
 _WINDOW_HU = (-125.0, 275.0)
 # Arrays [z, x, -y] of scans with axes left, anterior, superior: their axes run superior, left, posterior. No spacing.
 _AFFINE = np.array([[0, -1, 0, 0], [0, 0, -1, 0], [1, 0, 0, 0], [0, 0, 0, 1]], dtype=np.float64)
@@ -55,12 +59,25 @@ def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
     for file in files:
         try:
             with np.load(file, allow_pickle=False) as content:
+                _check_promise(content.zip, key)
                 slices.append(np.asarray(content[key]))
-        except (OSError, ValueError, KeyError, zipfile.BadZipFile) as error:
+        except (OSError, EOFError, ValueError, KeyError, AttributeError, zipfile.BadZipFile, *_DAMAGED) as error:
             raise InputError(f"{file}: expected an npz file with image and label, found {error}") from error
         if slices[-1].shape != slices[0].shape:
             raise InputError(f"{file}: slice has shape {slices[-1].shape}, {files[0].name} has {slices[0].shape}")
     return np.stack(slices)
+
+
+def _check_promise(archive: zipfile.ZipFile, key: str) -> None:
+    """Raise ValueError if the array's header promises more bytes than the archive holds, before they are allocated."""
+    member = archive.getinfo(f"{key}.npy")
+    with archive.open(member) as file:
+        read = np.lib.format.read_array_header_1_0
+        if np.lib.format.read_magic(file) != (1, 0):
+            read = np.lib.format.read_array_header_2_0
+        shape, _, dtype = read(file)
+    if math.prod(shape) * dtype.itemsize > min(member.file_size, _LARGEST_RATIO * member.compress_size):
+        raise ValueError(f"{key} promises an array of {shape}, the file has {member.file_size} bytes for it")
 
 
 def _read_h5(path: Path, key: str) -> NDArray[Any]:
@@ -70,6 +87,9 @@ def _read_h5(path: Path, key: str) -> NDArray[Any]:
         raise InputError(f"{path}: reading .h5 files needs h5py: pip install h5py") from error
     try:
         with h5py.File(path, "r") as content:
-            return np.asarray(content[key])
-    except (OSError, KeyError) as error:
+            stored = content[key]
+            if not isinstance(stored, h5py.Dataset) or stored.nbytes > _LARGEST_RATIO * path.stat().st_size:
+                raise ValueError(f"{key} is no array, or promises more than the file can hold")
+            return np.asarray(stored)
+    except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
         raise InputError(f"{path}: expected an h5 file with image and label, found {error}") from error

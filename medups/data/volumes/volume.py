@@ -18,6 +18,8 @@ CT_WINDOW = (-125.0, 275.0)
 """Hounsfield units that pictures of the abdomen show as black and as white."""
 RIGHT_ANGLE = 0.05
 """Degrees by which axes may differ from right angles, as those of rounded headers do, and count as right-angled."""
+MAX_VOXELS = 2**31
+"""A whole body at half a millimeter; 8 GiB of intensities."""
 _SMALLEST_VOXEL = 1e-9  # cubic millimeters
 
 

@@ -112,17 +112,25 @@ def _add_series(content: FolderContent, folder: Path, uid: str, datasets: list[t
     content.problems += problems
     if slices:
         first = datasets[0][1]
-        number = str(first.get("SeriesNumber") or "")
+        number = _text(first, "SeriesNumber")
         content.series.append(
             DicomSeries(
                 folder,
                 uid,
-                str(first.get("Modality") or "unknown"),
-                str(first.get("SeriesDescription") or "").strip(),
+                _text(first, "Modality") or "unknown",
+                _text(first, "SeriesDescription"),
                 int(number) if number.lstrip("-").isdigit() else None,
                 tuple(slices),
             )
         )
+
+
+def _text(dataset: Any, keyword: str) -> str:
+    """An attribute as text; empty if it is missing or malformed."""
+    try:
+        return str(dataset.get(keyword) or "").strip()
+    except Exception:  # pydicom raises errors of many types
+        return ""
 
 
 def _has_no_place(dataset: Any) -> bool:
