@@ -217,8 +217,10 @@ def _check_image(path: Path, entry: Entry) -> None:
     if not all(type(n) is int and 0 < n <= _MAX_SIDE for n in size):
         raise InputError(f"{path}: image {entry['id']}: height and width must be whole numbers above 0, found {size}")
     name = PurePosixPath(entry["file_name"])
-    if name.is_absolute() or ".." in name.parts:
-        raise InputError(f"{path}: image {entry['id']}: file_name {str(name)!r} leaves the folder of the pictures")
+    if name.is_absolute() or ".." in name.parts or not name.name:
+        raise InputError(
+            f"{path}: image {entry['id']}: file_name {str(name)!r} is no file in the folder of the pictures"
+        )
 
 
 def _check_object(path: Path, entry: Entry, labels: LabelSet) -> bool:
