@@ -20,6 +20,7 @@ from typing import Any, BinaryIO
 
 from medups.errors import InputError
 
+_SMALL, _LARGEST_RATIO = 2**24, 100  # bytes, and bytes per packed byte, of an archive of weights
 _ABANDONED_AFTER = 3600.0  # seconds; a running process writes more often than this
 
 
@@ -108,12 +109,16 @@ def file_sha256(path: str | os.PathLike[str]) -> bytes:
 
 
 def check_archive(path: str | os.PathLike[str]) -> None:
-    """Raise zipfile.BadZipFile if a member of a zip archive, such as a torch checkpoint, fails its checksum.
+    """Raise zipfile.BadZipFile if a member of a zip archive, such as a torch checkpoint, fails its checksum, or if the
+    archive is a bomb.
 
     torch reads a damaged member silently. Files that are not zip archives pass.
     """
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
+            unpacked = sum(member.file_size for member in archive.infolist())
+            if unpacked > _SMALL + _LARGEST_RATIO * Path(path).stat().st_size:
+                raise zipfile.BadZipFile(f"{unpacked} bytes unpacked, far more than weights compress to")
             damaged = archive.testzip()
         if damaged is not None:
             raise zipfile.BadZipFile(f"member {damaged} fails its checksum")

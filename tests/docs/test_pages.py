@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import importlib
 import re
+import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+
+from medups.cli.main import _parser
+from medups.settings.compose import compose
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [*sorted((ROOT / "docs").glob("*.md")), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
@@ -58,3 +64,39 @@ def test_tables_match_their_scripts(page, script, table, monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "scripts" / "docs"))
     table_text = "\n".join(getattr(importlib.import_module(script), table)())
     assert table_text in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
+
+
+def commands_of(page):
+    """The commands of a page's code blocks, without comments and continued lines."""
+    text = page.read_text(encoding="utf-8").replace("\\\n", " ")
+    lines = [line[4:] for line in text.splitlines() if line.startswith("    medups ")]
+    return [shlex.split(line, comments=True)[1:] for line in lines]
+
+
+@pytest.mark.parametrize("page", PAGES[:-1], ids=[page.name for page in PAGES[:-1]])  # CONTRIBUTING shows paths of code
+def test_commands_exist_with_their_options(page):
+    """Every command of the documentation is accepted by the parser; ``...`` stands for what the reader adds."""
+    for words in commands_of(page):
+        options, rest = _parser().parse_known_args(words)
+        assert callable(options.run)
+        assert not [word for word in rest if word.startswith("-")], words
+
+
+def test_settings_in_the_documentation_exist():
+    """Overrides of complete training commands are composed; those with ``...`` are not complete."""
+    checked = 0
+    for page in PAGES[:-1]:
+        for words in commands_of(page):
+            overrides = [word for word in words[1:] if "=" in word and not word.startswith("-")]
+            if words[0] == "train" and not {"...", "-m"} & set(words) and "..." not in " ".join(words):
+                compose([*overrides, "output=x"], complete=False)
+                checked += 1
+    assert checked > 15
+
+
+def test_the_site_builds_without_warnings(tmp_path):
+    pytest.importorskip("material", reason="mkdocs-material is not installed")
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "index.html").is_file()
