@@ -20,7 +20,9 @@ from typing import Any, BinaryIO
 
 from medups.errors import InputError
 
-_SMALL, _LARGEST_RATIO = 2**24, 100  # bytes, and bytes per packed byte, of an archive of weights
+LARGEST_RATIO = 1100
+"""Bytes that one compressed byte may stand for; deflate does not reach it, so a file that promises more is damaged."""
+_SMALL, _WEIGHTS_RATIO = 2**24, 100  # bytes, and bytes per packed byte, of an archive of weights
 _ABANDONED_AFTER = 3600.0  # seconds; a running process writes more often than this
 
 
@@ -117,7 +119,7 @@ def check_archive(path: str | os.PathLike[str]) -> None:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
-            if unpacked > _SMALL + _LARGEST_RATIO * Path(path).stat().st_size:
+            if unpacked > _SMALL + _WEIGHTS_RATIO * Path(path).stat().st_size:
                 raise zipfile.BadZipFile(f"{unpacked} bytes unpacked, far more than weights compress to")
             damaged = archive.testzip()
         if damaged is not None:

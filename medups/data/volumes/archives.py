@@ -9,9 +9,9 @@ import zlib
 from pathlib import Path
 
 from medups.errors import InputError
+from medups.io.files import LARGEST_RATIO
 
 _LARGEST = 64 * 2**30  # bytes; an archive that promises more is an attack or a mistake
-_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
 
 
 def is_archive(path: Path) -> bool:
@@ -59,7 +59,7 @@ def _check(archive: Path, members: list[zipfile.ZipInfo], folder: Path) -> None:
             raise InputError(f"{archive}: the member {member.filename} is a link; pack the files themselves")
     size, packed = sum(member.file_size for member in members), sum(member.compress_size for member in members)
     free = shutil.disk_usage(folder).free
-    if size > min(_LARGEST, free) or size > _LARGEST_RATIO * max(packed, 1):
+    if size > min(_LARGEST, free) or size > LARGEST_RATIO * max(packed, 1):
         raise InputError(
             f"{archive}: {size / 2**30:.1f} GiB unpacked, {free / 2**30:.1f} GiB free for temporary files; unpack it"
         )

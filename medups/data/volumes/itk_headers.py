@@ -9,11 +9,11 @@ from pathlib import Path, PurePosixPath
 
 from medups.data.volumes.volume import MAX_VOXELS
 from medups.errors import InputError
+from medups.io.files import LARGEST_RATIO
 
 _LONGEST_HEADER = 2**20  # bytes
 _LONGEST_FIELD = 1000  # characters
 _MOST_AXES = 10
-_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
 _NRRD_TYPES = {
     1: ("int8", "signed char", "int8_t", "uchar", "unsigned char", "uint8", "uint8_t"),
     2: ("short", "short int", "signed short", "signed short int", "int16", "int16_t", "ushort", "unsigned short",
@@ -139,7 +139,7 @@ def _check_size(path: Path, sizes: list[int], width: int, size: int, external: s
             raise InputError(f"{path}: the voxels are in {external}, which does not exist beside the header")
         size = (path.parent / name).stat().st_size
     promised = math.prod(sizes) * width
-    if math.prod(sizes) > MAX_VOXELS or promised > size * (1 if raw else _LARGEST_RATIO):
+    if math.prod(sizes) > MAX_VOXELS or promised > size * (1 if raw else LARGEST_RATIO):
         raise InputError(
             f"{path}: the file is truncated or its header is damaged: {size} bytes found, {sizes} voxels promised"
         )

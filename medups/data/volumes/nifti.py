@@ -29,7 +29,7 @@ from medups.data.volumes.volume import (
     without_trailing_ones,
 )
 from medups.errors import InputError
-from medups.io.files import gzip_bytes
+from medups.io.files import LARGEST_RATIO, gzip_bytes
 
 logging.getLogger("nibabel.global").setLevel(logging.CRITICAL)  # nibabel would log every header repair
 
@@ -40,7 +40,6 @@ _PLACEMENT = (
 _MM_PER_UNIT = {1: 1000.0, 3: 0.001}  # meters and micrometers; millimeters and unknown units count as millimeters
 _LONGEST_AXIS = 2**15 - 1  # voxels in a NIfTI-1 header
 _LONGEST_HEADER = 540
-_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
 _MOST_EXTRA = 2**20  # bytes after the voxels
 _DAMAGED = (HeaderDataError, WrapStructError, ValueError, OverflowError)
 
@@ -212,7 +211,7 @@ def _content(path: Path, promised: int) -> bytes:
             if not compressed:
                 return file.read(min(most, size))
             with gzip.GzipFile(fileobj=file) as unpacked:
-                return unpacked.read(min(most, _LARGEST_RATIO * size))
+                return unpacked.read(min(most, LARGEST_RATIO * size))
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"{path}: the compressed file is truncated or damaged ({error}); download it again") from error
     except OSError as error:

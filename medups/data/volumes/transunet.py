@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from medups.data.volumes.volume import Volume
 from medups.errors import InputError
+from medups.io.files import LARGEST_RATIO
 
-_LARGEST_RATIO = 1100  # deflate cannot compress further than about 1030 times
 _DAMAGED = (zlib.error, MemoryError, OverflowError, TypeError, NotImplementedError, RuntimeError, SyntaxError)
 _WINDOW_HU = (-125.0, 275.0)
 # Arrays [z, x, -y] of scans with axes left, anterior, superior: their axes run superior, left, posterior. No spacing.
@@ -76,7 +76,7 @@ def _check_promise(archive: zipfile.ZipFile, key: str) -> None:
         if np.lib.format.read_magic(file) != (1, 0):
             read = np.lib.format.read_array_header_2_0
         shape, _, dtype = read(file)
-    if math.prod(shape) * dtype.itemsize > min(member.file_size, _LARGEST_RATIO * member.compress_size):
+    if math.prod(shape) * dtype.itemsize > min(member.file_size, LARGEST_RATIO * member.compress_size):
         raise ValueError(f"{key} promises an array of {shape}, the file has {member.file_size} bytes for it")
 
 
@@ -88,7 +88,7 @@ def _read_h5(path: Path, key: str) -> NDArray[Any]:
     try:
         with h5py.File(path, "r") as content:
             stored = content[key]
-            if not isinstance(stored, h5py.Dataset) or stored.nbytes > _LARGEST_RATIO * path.stat().st_size:
+            if not isinstance(stored, h5py.Dataset) or stored.nbytes > LARGEST_RATIO * path.stat().st_size:
                 raise ValueError(f"{key} is no array, or promises more than the file can hold")
             return np.asarray(stored)
     except (OSError, KeyError, ValueError, TypeError, RuntimeError, MemoryError, OverflowError) as error:
