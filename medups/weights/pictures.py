@@ -14,10 +14,19 @@ from medups.weights import name_tables, resfu
 
 NOT_IN_ENCODER = r"(?!encoder\.)"
 """Our names that an encoder's weights do not include."""
+Rules = Sequence[tuple[str, str]]
 _BODY = "detector.backbone.body."
 NOT_IN_RESNET = r"(?!detector\.backbone\.body\.)"
+# torchvision before 0.13, whose files are still the ones to download
+_OLD_RCNN: Rules = (
+    (r"(\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
+    (r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
+    (r"\.mask_fcn1\.", ".0.0."),
+    (r"\.mask_fcn2\.", ".1.0."),
+    (r"\.mask_fcn3\.", ".2.0."),
+    (r"\.mask_fcn4\.", ".3.0."),
+)
 NOT_IN_RCNN = r"(semantic\.|detector\.backbone\.fpn\.steps\.)"
-Rules = Sequence[tuple[str, str]]
 
 # transformers before version 5, then since
 _TRANSFORMERS: Rules = (
@@ -110,7 +119,7 @@ def adapt_rcnn(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, 
     """A Faster or Mask R-CNN as torchvision stores it; new upsampling keeps its initial values."""
     del module
     kept = {name: value for name, value in published.items() if not name.endswith("num_batches_tracked")}
-    return {f"detector.{name}": value for name, value in kept.items()}
+    return {f"detector.{_renamed(name, _OLD_RCNN)}": value for name, value in kept.items()}
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:

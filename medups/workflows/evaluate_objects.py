@@ -65,25 +65,22 @@ def evaluate_objects(
         require_writable(folder)
     images = user_path(image) if image else None
     evaluation = ObjectEvaluation(reference.labels) if task == "detection" else PanopticEvaluation(reference.labels)
-    found: dict[str, tuple[Any, Any]] = {}
 
-    def scored(name: str) -> tuple[str, Any, Any, Any]:
-        return (name, *evaluation.score(predicted, reference, name, _image(images, reference, name)))
+    def scored(name: str) -> tuple[str, Any]:
+        return name, evaluation.score(predicted, reference, name, _image(images, reference, name))[0]
 
     names = list(predicted.images)
-    for name, scores, ours, theirs in progress.track(in_parallel(scored, names), "pictures", len(names)):
+    for name, scores in progress.track(in_parallel(scored, names), "pictures", len(names)):
         evaluation.scores[name] = scores
-        if images is not None and folder is not None:  # only the worst are kept, and drawn
-            found[name] = ours, theirs
-            if len(found) > pictures:
-                del found[max(found, key=lambda one: _order(evaluation.scores[one].quality))]
     if folder is not None:
         drawings = {}
-        for name in sorted(found, key=lambda one: _order(evaluation.scores[one].quality)):
+        worst = sorted(names, key=lambda one: _order(evaluation.scores[one].quality))
+        for name in worst[:pictures] if images is not None else []:
             title = f"{name}, {evaluation.quality} {number(evaluation.scores[name].quality, 3)}"
             path = _image(images, reference, name)
             assert path is not None  # only pairs with a picture are drawn
-            both = dict(zip(("prediction", "label"), found[name], strict=True))
+            _, ours, theirs = evaluation.score(predicted, reference, name, path)
+            both: dict[str, Any] = {"prediction": ours, "label": theirs}
             drawings[name] = objects_png(read_picture(path), both, reference.labels, title)
         _write(folder, evaluation, drawings)
     return ObjectEvaluationResult(
@@ -92,6 +89,8 @@ def evaluate_objects(
 
 
 def _check(task: str, predicted: CocoFile, reference: CocoFile) -> None:
+    if not predicted.images:
+        raise InputError(f"{predicted.path}: no pictures were predicted")
     for file in (predicted, reference):
         has_any = any(file.annotations.values())
         if has_any and file.panoptic != (task == "panoptic"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -16,12 +16,13 @@ from medups.data.pictures import read_picture
 from medups.data.pictures.coco_entries import categories_of, objects_entries, segment_colors, segments_entry
 from medups.data.pictures.files import png_bytes
 from medups.data.pictures.objects import Objects, Segments
+from medups.errors import InputError
 from medups.inference.segment import objects_of
 from medups.io.files import read_json, write_bytes, write_json
 from medups.report.objects import objects_png
 from medups.workflows.jobs import Job, Jobs
 from medups.workflows.prediction import PredictionRun
-from medups.workflows.records import write_record
+from medups.workflows.records import failed, write_record
 
 
 @dataclass(frozen=True)
@@ -59,7 +60,7 @@ class FoundRun(PredictionRun):
         write_json(job.files["json"], content)
         files.append(job.files["json"])
         if self.options.preview:
-            files.append(job.mask.with_name(f"{job.scan.path.stem}.preview.png"))
+            files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
             found = {"prediction": done.found}
             write_bytes(files[-1], objects_png(done.picture, found, self.model.labels, job.scan.name))
         if self.folder is not None:
@@ -69,11 +70,19 @@ class FoundRun(PredictionRun):
     def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
         super().finish(listed, failed)
         if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
-            write_json(self.folder / f"{self.subfolder}.json", self._joined(self.folder / self.subfolder))
+            write_json(self.folder / f"{self.subfolder}.json", self._joined(self.folder, listed.jobs))
 
-    def _joined(self, folder: Path) -> dict[str, Any]:
-        """The files of all pictures as one; ids that are not unique are replaced."""
-        contents = [read_json(path) for path in sorted(folder.rglob("*.json"))]
+    def _joined(self, folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
+        """The files of this command's pictures as one, without those that failed; ids that are not unique are replaced.
+
+        Raises:
+            InputError: a kept file has another form.
+        """
+        done = [job.files["json"] for job in jobs if job.files["json"].is_file() and not failed(folder, job.scan)]
+        contents = [read_json(path) for path in done]
+        for path, content in zip(done, contents, strict=True):
+            if not isinstance(content, dict) or not {"images", "annotations"} <= set(content) or not content["images"]:
+                raise InputError(f"{path}: expected what medups predict writes; remove it, and repeat the command")
         ids = [content["images"][0]["id"] for content in contents]
         renumbered = len(set(ids)) < len(ids)
         images, annotations = [], []

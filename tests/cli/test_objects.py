@@ -159,7 +159,13 @@ def test_wrong_settings_name_the_setting(scenes, tmp_path, overrides, message, c
     assert not output.exists()
 
 
-def test_files_of_the_other_task_are_refused(scenes, tmp_path, capsys):
+def test_files_of_the_other_task_and_empty_ones_are_refused(scenes, tmp_path, capsys):
+    empty = tmp_path / "empty.json"
+    empty.write_text('{"images": [], "annotations": [], "categories": []}')
+    label = str(scenes / "annotations" / "instances_val.json")
+    arguments = ["evaluate", "--task", "detection", "--pred", str(empty), "--label", label]
+    assert main([*arguments, "--output", str(tmp_path / "out")]) == 2
+    assert "no pictures were predicted" in capsys.readouterr().err
     files = {kind: str(scenes / "annotations" / f"{kind}_val.json") for kind in ("instances", "panoptic")}
     arguments = ["evaluate", "--output", str(tmp_path / "out"), "--pred", files["panoptic"], "--label"]
     assert main([*arguments, files["panoptic"], "--task", "detection"]) == 2

@@ -145,6 +145,7 @@ def write(path, value):
         (content(**image(width=10**9)), "height and width"),
         (content(**image(id="1")), "whole-number id"),
         (content(categories=[{"id": 2, "name": "cat"}, {"id": 2, "name": "dog"}]), "category id 2"),
+        (content(categories=[{"id": 0, "name": "cat"}]), "1 or more"),
         (content(annotations=annotation()["annotations"] * 2), "annotation id 5 occurs more than once"),
         (content(**annotation(image_id=3)), "image_id 3"),
         (content(**annotation(category_id=9)), "category_id 9"),
@@ -164,7 +165,7 @@ def test_wrong_files_are_refused_by_name(tmp_path, value, message):
 @pytest.mark.parametrize(
     ("segmentation", "message"),
     [
-        ([[1, 2, 3]], "three points"),
+        ([[1, 2, 3, 4, 5, 6, 7]], "three points"),
         ([[1, 2, 3, 4, 5, float("inf")]], "points must be numbers"),
         ([[0, 0, 1e12, 0, 5, 5]], "near the picture"),
         ({"size": [8, 6], "counts": [48]}, "of the size"),
@@ -181,12 +182,13 @@ def test_wrong_masks_name_the_annotation(tmp_path, segmentation, message):
 def test_polygons_boxes_and_degenerate_objects(tmp_path):
     polygon = [[1.0, 1.0, 6.5, 1.0, 3.0, 5.0]]
     rows = [
-        {**content()["annotations"][0], "id": 1, "segmentation": polygon},
+        {**content()["annotations"][0], "id": 1, "segmentation": [*polygon, [1, 2, 3, 4]]},
         {**content()["annotations"][0], "id": 2},
         {**content()["annotations"][0], "id": 3, "bbox": [2, 2, 0, 3]},
+        {**content()["annotations"][0], "id": 4, "segmentation": [[1, 1, 3, 3]]},
     ]
     file = read_coco(write(tmp_path / "a.json", content(annotations=rows)))
-    assert file.degenerate == 1
+    assert file.degenerate == 2
     _, objects = read_objects(file, "a/one", None)
     theirs = coco_mask.decode(coco_mask.merge(coco_mask.frPyObjects(polygon, 6, 8)))
     assert (objects.masks[0] == theirs.astype(bool)).all()
@@ -202,6 +204,9 @@ def test_a_list_of_results(tmp_path):
     predicted = read_results(results, reference)
     assert {name: len(entries) for name, entries in predicted.annotations.items()} == {"a/one": 1, "two": 0}
     assert read_objects(predicted, "a/one", None)[1].scores.tolist() == [0.5]
+    code = run_lengths.encode(np.pad(np.ones((3, 4), bool), ((1, 2), (1, 3))))
+    results = write(tmp_path / "m.json", [{"image_id": 1, "category_id": 2, "segmentation": code, "score": 0.5}])
+    assert read_objects(read_results(results, reference), "a/one", None)[1].boxes.tolist() == [[1, 1, 5, 4]]
     with pytest.raises(InputError, match="needs a score"):
         read_results(write(tmp_path / "s.json", [{"image_id": 1, "category_id": 2, "bbox": [1, 1, 4, 3]}]), reference)
 
@@ -234,4 +239,4 @@ def test_datasets_name_what_is_missing(scenes, tmp_path):
     (tmp_path / "images").symlink_to(scenes / "images")
     dataset = open_dataset(settings(tmp_path, labels, "scene_objects"))
     assert len(dataset.train) == 1
-    assert "2 pictures without objects" in dataset.notes[0]
+    assert "2 pictures without annotations" in dataset.notes[0]

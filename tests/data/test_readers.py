@@ -270,3 +270,12 @@ def test_grids_turned_by_45_degrees(volume):
         other[:3, 3] += 0.002
         mask = on_grid_of(Volume(volume, other, "mask"), Volume(volume, turned, "image"))
         np.testing.assert_array_equal(mask.data, volume)
+
+
+def test_meta_images_of_other_programs(tmp_path):
+    """MET_LONG has four bytes, tabs separate numbers, and lines may be empty."""
+    values = np.arange(24, dtype=np.int32)
+    header = "NDims = 3\n\nDimSize =\t2 3 4\nElementType = MET_LONG\nElementSpacing = 1 1 2\nElementDataFile = Local\n"
+    path = tmp_path / "scan.mha"
+    path.write_bytes(header.encode() + values.tobytes())
+    assert (read_scan(path).data.ravel(order="F") == values).all()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import re
 
 import numpy as np
 import pytest
@@ -117,6 +118,14 @@ def test_every_upsampler_learns_and_predicts(upsampler):
     assert (first["scores"].diff() <= 0).all()
 
 
+def test_boxes_are_not_rounded_in_half_precision():
+    network = tiny().eval()
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found = network({"images": [torch.randn(3, 80, 120, generator=torch.Generator().manual_seed(4))]})[0]
+    assert {found[name].dtype for name in ("boxes", "scores", "masks", "semantic")} == {torch.float32}
+    assert (found["boxes"] % 1 > 0).float().mean() > 0.5
+
+
 def test_a_picture_without_objects_trains():
     network, content = tiny(), batch()
     content["targets"][0] = {
@@ -187,6 +196,16 @@ def test_weights_of_torchvision():
     assert not report.unused
     assert not any(name.startswith("detector.backbone.body.") for name in report.initial)
     detector = library("torchvision.models.detection").maskrcnn_resnet50_fpn(weights=None, weights_backbone=None)
+    old = {
+        re.sub(r"(blocks\.\d|rpn\.head\.conv)(\.0)+\.", r"\1.", name): value
+        for name, value in detector.state_dict().items()
+    }
+    old = {
+        re.sub(r"mask_head\.(\d)\.0\.", lambda m: f"mask_head.mask_fcn{int(m[1]) + 1}.", name): v
+        for name, v in old.items()
+    }
+    assert "backbone.fpn.inner_blocks.0.weight" in old
+    load_published(network, old, layout="rcnn-torchvision")  # the names in the files to download
     report = load_published(network, detector.state_dict(), layout="rcnn-torchvision")
     assert all(".fpn.steps." in name for name in report.initial)
     torch.testing.assert_close(network.detector.rpn.head.cls_logits.bias, detector.rpn.head.cls_logits.bias)

@@ -40,15 +40,19 @@ def coco(data: DataSpec) -> Listing:
         if missing:
             problems.append(f"{path}: {len(missing)} of its pictures do not exist: {', '.join(missing[:_SHOWN])}")
         cases |= found
-        kept = [name for name in names if part != "train" or _learnable(file, name)]
+        kept = [name for name in names if _usable(file, name, part == "train")]
         notes += _notes(file, len(names) - len(kept))
         if part:
             split[part] = kept
     return Listing(cases, labels, split, problems, notes=notes)
 
 
-def _learnable(file: CocoFile, name: str) -> bool:
-    return file.panoptic or any(not entry.get("iscrowd") for entry in file.annotations[name])
+def _usable(file: CocoFile, name: str, learned: bool) -> bool:
+    """Pictures without objects are scored, and pictures without a panoptic mask are not."""
+    entries = file.annotations[name]
+    if file.panoptic:
+        return bool(entries)
+    return not learned or any(not entry.get("iscrowd") for entry in entries)
 
 
 def _notes(file: CocoFile, left_out: int) -> list[str]:
@@ -56,7 +60,7 @@ def _notes(file: CocoFile, left_out: int) -> list[str]:
     if file.degenerate:
         notes.append(f"{file.path.name}: {file.degenerate} objects without an area are left out")
     if left_out:
-        notes.append(f"{file.path.name}: {left_out} pictures without objects are not trained on")
+        notes.append(f"{file.path.name}: {left_out} pictures without annotations are not used")
     return notes
 
 

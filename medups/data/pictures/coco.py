@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -14,15 +13,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from medups.data.labels import LabelSet
-from medups.data.pictures import run_lengths
+from medups.data.pictures.coco_masks import LONGEST_SIDE, is_line, is_number, mask_of
 from medups.data.pictures.files import read_picture
-from medups.data.pictures.objects import Objects, Segments
+from medups.data.pictures.objects import Objects, Segments, box_of
 from medups.errors import InputError
 from medups.io.files import read_json
 
 Entry = Mapping[str, Any]
 _SHOWN = 5
-_MAX_SIDE = 2**15
 
 
 @dataclass(frozen=True)
@@ -66,16 +64,29 @@ def read_results(path: Path, reference: CocoFile) -> CocoFile:
         InputError: see :func:`read_coco`, or predictions without scores.
     """
     content = read_json(path)
+    about = {"images": list(reference.images.values()), "categories": reference.categories}
     if isinstance(content, list):
-        numbered = [{"id": n, **entry} if isinstance(entry, dict) else entry for n, entry in enumerate(content)]
-        about = {"images": list(reference.images.values()), "categories": reference.categories}
-        content = {**about, "annotations": numbered}
-    results = _checked(path, content)
+        sizes = {entry["id"]: (entry["height"], entry["width"]) for entry in reference.images.values()}
+        content = {"annotations": [_numbered(path, entry, n, sizes) for n, entry in enumerate(content)]}
+    results = _checked(path, {**about, **content} if isinstance(content, dict) else content)
     for entries in results.annotations.values():
         for entry in entries:
-            if not results.panoptic and not _is_number(entry.get("score")):
+            if not results.panoptic and not is_number(entry.get("score")):
                 raise InputError(f"{path}: annotation {entry.get('id')}: a prediction needs a score")
     return results
+
+
+def _numbered(path: Path, entry: Any, number: int, sizes: Mapping[int, tuple[int, int]]) -> Any:
+    """An entry of a list of results with an id, and with the box of its mask if it has none."""
+    if not isinstance(entry, dict):
+        return entry
+    entry = {"id": number, **entry}
+    code, image = entry.get("segmentation"), entry.get("image_id")
+    if "bbox" in entry or not code or type(image) is not int or image not in sizes:
+        return entry
+    mask = mask_of(path, entry, sizes[image])
+    left, top, right, bottom = box_of(mask) if mask.any() else (0, 0, 0, 0)
+    return {**entry, "bbox": [left, top, right - left, bottom - top]}
 
 
 @lru_cache(maxsize=4)
@@ -133,7 +144,7 @@ def read_objects(file: CocoFile, name: str, image: Path | None) -> tuple[NDArray
     if not scored or all(entry.get("segmentation") for entry in entries):
         masks = np.zeros((len(entries), *size), dtype=bool)
         for number, entry in enumerate(entries):
-            masks[number] = _mask(file.path, entry, size)
+            masks[number] = mask_of(file.path, entry, size)
     boxes = np.array([entry["bbox"] for entry in entries], dtype=np.float64).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
     return picture, Objects(
@@ -156,7 +167,9 @@ def read_segments(file: CocoFile, name: str, image: Path | None) -> tuple[NDArra
         raise InputError(f"{file.path}: no annotation of the picture {name}")
     entry = file.annotations[name][0]
     folder = file.path.with_suffix("")
-    path = (folder if folder.is_dir() else folder.parent) / str(entry["file_name"])
+    file_name = PurePosixPath(entry["file_name"])
+    places = (folder / file_name, folder.parent / file_name, folder.parent / file_name.name)
+    path = next((place for place in places if place.is_file()), places[0])
     colors = read_picture(path).astype(np.int32)
     numbers = colors[..., 0] + 256 * colors[..., 1] + 65536 * colors[..., 2]
     about = file.images[name]
@@ -203,8 +216,8 @@ def _unique(path: Path, entries: Iterable[Entry], what: str, key: Callable[[Entr
 
 def _labels(path: Path, categories: list[Entry]) -> LabelSet:
     for entry in categories:
-        if type(entry.get("id")) is not int or not isinstance(entry.get("name"), str):
-            raise InputError(f"{path}: a category needs a whole-number id and a name, found {entry}")
+        if type(entry.get("id")) is not int or entry["id"] < 1 or not isinstance(entry.get("name"), str):
+            raise InputError(f"{path}: a category needs a name and a whole-number id of 1 or more, found {entry}")
     _unique(path, categories, "category id", lambda entry: entry["id"])
     stuff = frozenset(entry["id"] for entry in categories if not entry.get("isthing", 1))
     return LabelSet(path.name, {entry["id"]: entry["name"] for entry in categories}, frozenset({0}), stuff)
@@ -214,7 +227,7 @@ def _check_image(path: Path, entry: Entry) -> None:
     size = entry.get("height"), entry.get("width")
     if type(entry.get("id")) is not int or not isinstance(entry.get("file_name"), str):
         raise InputError(f"{path}: an image needs a whole-number id and a file_name, found {str(entry)[:80]}")
-    if not all(type(n) is int and 0 < n <= _MAX_SIDE for n in size):
+    if not all(type(n) is int and 0 < n <= LONGEST_SIDE for n in size):
         raise InputError(f"{path}: image {entry['id']}: height and width must be whole numbers above 0, found {size}")
     name = PurePosixPath(entry["file_name"])
     if name.is_absolute() or ".." in name.parts or not name.name:
@@ -227,9 +240,11 @@ def _check_object(path: Path, entry: Entry, labels: LabelSet) -> bool:
     """Whether an object has an area. Raises InputError for what is no object."""
     _check_class(path, f"annotation {entry.get('id')}", entry, labels)
     box = entry.get("bbox")
-    if not isinstance(box, list) or len(box) != 4 or not all(_is_number(value) for value in box):
+    if not isinstance(box, list) or len(box) != 4 or not all(is_number(value) for value in box):
         raise InputError(f"{path}: annotation {entry.get('id')}: bbox must be four numbers, found {str(box)[:60]}")
-    return bool(box[2] > 0 and box[3] > 0)
+    code = entry.get("segmentation")
+    lines_only = isinstance(code, list) and bool(code) and all(is_line(polygon) for polygon in code)
+    return bool(box[2] > 0 and box[3] > 0) and not lines_only
 
 
 def _check_segments(path: Path, entry: Entry, labels: LabelSet) -> None:
@@ -250,41 +265,6 @@ def _check_class(path: Path, what: str, entry: Entry, labels: LabelSet) -> None:
     number = entry.get("category_id")
     if type(number) is not int or number not in labels.organs:
         raise InputError(f"{path}: {what}: category_id {number!r} is not listed in categories")
-
-
-def _mask(path: Path, entry: Entry, size: tuple[int, int]) -> NDArray[np.bool_]:
-    code = entry.get("segmentation")
-    try:
-        if not code:
-            return _rectangle(entry["bbox"], size)
-        return _filled(code, size) if isinstance(code, list) else run_lengths.decode(code, size)
-    except ValueError as error:
-        raise InputError(f"{path}: annotation {entry.get('id')}: {error}") from error
-
-
-def _filled(polygons: list[Any], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """Polygons as COCO's tools fill them. Raises ValueError for anything else."""
-    from faster_coco_eval.core import mask as coco_mask
-
-    for polygon in polygons:
-        if not isinstance(polygon, list) or len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError("a polygon needs at least three points of two numbers each")
-        if not all(_is_number(value) and abs(value) <= 2 * _MAX_SIDE for value in polygon):
-            raise ValueError("a polygon's points must be numbers near the picture")
-    codes = coco_mask.frPyObjects(polygons, *size)
-    return np.asarray(coco_mask.decode(coco_mask.merge(codes))).astype(bool)
-
-
-def _rectangle(box: list[float], size: tuple[int, int]) -> NDArray[np.bool_]:
-    """The pixels of a box, for objects that have no mask."""
-    left, top, width, height = box
-    mask = np.zeros(size, dtype=bool)
-    mask[max(0, round(top)) : max(0, round(top + height)), max(0, round(left)) : max(0, round(left + width))] = True
-    return mask
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _name(entry: Entry) -> str:

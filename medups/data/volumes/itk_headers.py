@@ -23,8 +23,9 @@ _NRRD_TYPES = {
         "ulonglong", "unsigned long long", "unsigned long long int", "uint64", "uint64_t", "double"),
 }  # fmt: skip
 _META_TYPES = {
-    1: ("MET_CHAR", "MET_UCHAR"), 2: ("MET_SHORT", "MET_USHORT"), 4: ("MET_INT", "MET_UINT", "MET_FLOAT"),
-    8: ("MET_LONG", "MET_ULONG", "MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"),
+    1: ("MET_CHAR", "MET_UCHAR"), 2: ("MET_SHORT", "MET_USHORT"),
+    4: ("MET_INT", "MET_UINT", "MET_LONG", "MET_ULONG", "MET_FLOAT"),
+    8: ("MET_LONG_LONG", "MET_ULONG_LONG", "MET_DOUBLE"),
 }  # fmt: skip
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
@@ -72,7 +73,7 @@ def _check_meta(path: Path, start: bytes, size: int) -> None:
     if not found or not re.match(rb"[ \t]*=", rest):
         raise InputError(f"{path}: not a MetaImage file: ElementDataFile is missing")
     fields: dict[str, str] = {}
-    for line in head.decode("utf-8", errors="replace").splitlines():
+    for line in filter(str.strip, head.decode("utf-8", errors="replace").splitlines()):
         name, separator, value = line.partition("=")
         if not separator or not name.strip():
             raise InputError(f"{path}: the header is damaged: {line[:60]!r}")
@@ -93,13 +94,14 @@ def _check_meta(path: Path, start: bytes, size: int) -> None:
         raise InputError(f"{path}: ElementNumberOfChannels must be 1 to 1024, found {channels}")
     name = rest.partition(b"=")[2].split(b"\n")[0].decode("utf-8", errors="replace").strip()
     raw = fields.get("CompressedData", "False").lower() != "true"
-    _check_size(path, sizes, width * channels, size, None if name == "LOCAL" else name, raw)
+    _check_size(path, sizes, width * channels, size, None if name.upper() == "LOCAL" else name, raw)
 
 
 def _field(path: Path, name: str, value: str) -> str:
-    if len(name) + len(value) > _LONGEST_FIELD or not value.isprintable():
+    text = "".join(" " if letter.isspace() else letter for letter in value)
+    if len(name) + len(value) > _LONGEST_FIELD or not text.isprintable():
         raise InputError(f"{path}: the header is damaged: the field {name[:40]!r} is too long or no text")
-    return value.strip()
+    return text.strip()
 
 
 def _axes(path: Path, name: str, fields: Mapping[str, str]) -> int:

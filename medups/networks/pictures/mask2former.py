@@ -47,6 +47,9 @@ class Mask2Former(nn.Module):
         sizes = _TINY if variant == "tiny" else {}
         config = transformers.Mask2FormerConfig(backbone_config=backbone, num_labels=out_channels, **sizes)
         self.network = transformers.Mask2FormerForUniversalSegmentation(config)
+        for name, parameter in self.network.named_parameters():
+            if ".encoder.swin.layernorm." in name:  # not used; several processes wait for the gradient of each weight
+                parameter.requires_grad_(False)
 
     def forward(self, image: Tensor) -> Tensor | dict[str, Any]:
         output = self.network(pixel_values=image, output_auxiliary_logits=self.training)

@@ -93,11 +93,15 @@ class RCNN(nn.Module):
         images, targets = batch["images"], batch.get("targets")
         sizes = [(int(image.shape[1]), int(image.shape[2])) for image in images]
         detector = self.detector
+        if targets is not None and not detector.roi_heads.has_mask():  # they would be resized for nothing
+            targets = [{name: value for name, value in one.items() if name != "masks"} for one in targets]
         resized, targets = detector.transform(list(images), targets)
         maps = detector.backbone(resized.tensors)
-        proposals, losses = detector.rpn(resized, maps, targets)
-        found, more = detector.roi_heads(maps, proposals, resized.image_sizes, targets)
-        logits = None if self.semantic is None else self.semantic(list(maps.values())[:4])
+        logits = None if self.semantic is None else self.semantic(list(maps.values())[:4]).float()
+        with torch.autocast(resized.tensors.device.type, enabled=False):  # half precision rounds boxes to whole pixels
+            maps = OrderedDict((name, x.float()) for name, x in maps.items())
+            proposals, losses = detector.rpn(resized, maps, targets)
+            found, more = detector.roi_heads(maps, proposals, resized.image_sizes, targets)
         if self.training:
             losses = {**losses, **more}
             if logits is not None:
