@@ -33,6 +33,7 @@ PYTHON
     hypothesis pandas pytest pytest-xdist segmentation-models-pytorch torchmetrics
 "$python" -m pip list --disable-pip-version-check 2>/dev/null |
     grep -iE '^(torch|monai|numpy|scipy|nibabel|simpleitk|pydicom|hydra-core|matplotlib|lightning-fabric|blosc2|tensorboard) '
-export OMP_NUM_THREADS=1 PYTHONPATH="$PWD"
+"$python" -m pip install --quiet --disable-pip-version-check --no-deps --editable .
+export OMP_NUM_THREADS=1
 [ $# -gt 0 ] || set -- tests
 "$python" -m pytest -q -n 2 -m "not full" "$@"

@@ -90,6 +90,7 @@ def test_cases_of_a_killed_process_are_redone(command, tmp_path):
     """At whatever moment it dies, no mask is half-written, and the next start does the rest."""
     killed = subprocess.Popen([*CLI, *command], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True)
     while not any((tmp_path / "out").glob("*.nii.gz")):
+        assert killed.poll() is None, "the command ended without a mask"
         time.sleep(0.02)
     killed.send_signal(signal.SIGKILL)
     killed.communicate()
