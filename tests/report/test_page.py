@@ -126,6 +126,8 @@ def test_volumes_for_the_viewer(rng):
 ACTIONS = """
 <script>
 setTimeout(async () => {
+  // decoding the pictures takes longer on a busy machine
+  while (!document.querySelector("tr.chosen")) await new Promise((done) => setTimeout(done, 50));
   const column = (n) => [...document.querySelectorAll("table")[1].tBodies[0].rows].map((r) => r.cells[n].textContent);
   const said = { before: column(0) };
   document.querySelectorAll("table")[1].querySelectorAll("thead button")[3].click();
@@ -190,7 +192,7 @@ def test_the_page_in_a_browser(tmp_path):
     done = subprocess.run(
         [
             "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking",
-            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=6000", "--enable-logging=stderr",
+            f"--user-data-dir={tmp_path / 'profile'}", "--virtual-time-budget=20000", "--enable-logging=stderr",
             "--dump-dom", (tmp_path / "page.html").as_uri(),
         ],
         capture_output=True, text=True, timeout=120,
