@@ -45,7 +45,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Run the command."""
     if options.task != "volume":
-        _run_pictures(options)
+        _refuse_options_of_scans(options)
+        (_run_pictures if options.task == "semantic_image" else _run_objects)(options)
         return
     from medups.data.volumes.volume import CT_WINDOW
     from medups.report.tables import print_summary
@@ -77,15 +78,15 @@ def run(options: argparse.Namespace) -> None:
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and {cases} pictures in overlays")
 
 
-def _run_pictures(options: argparse.Namespace) -> None:
+def _refuse_options_of_scans(options: argparse.Namespace) -> None:
     defaults: dict[str, object] = {
         "also": [], "organs": None, "resample": False, "protocol": "physical", "tolerance": "2", "display_window": None,
     }  # fmt: skip
     if wrong := [f"--{name.replace('_', '-')}" for name, value in defaults.items() if getattr(options, name) != value]:
         raise InputError(f"{', '.join(wrong)}: not available with --task {options.task}")
-    if options.task != "semantic_image":
-        _run_objects(options)
-        return
+
+
+def _run_pictures(options: argparse.Namespace) -> None:
     from medups.report.tables import print_picture_summary
     from medups.workflows.evaluate_pictures import evaluate_images
 
@@ -119,7 +120,7 @@ def _run_objects(options: argparse.Namespace) -> None:
         )
         if result.unused_labels:
             terminal.log(f"skipped {len(result.unused_labels)} pictures without a prediction")
-        print_object_summary(result.evaluation.summary(), terminal.console)
+        print_object_summary(result.summary, terminal.console)
         terminal.log(f"{result.folder}/report.html, summary.json, cases.csv and pictures in overlays")
 
 

@@ -70,8 +70,13 @@ class LabelSet:
 
     @property
     def things(self) -> list[int]:
-        """Ids of the classes whose objects are told apart."""
+        """Ids of the classes whose objects are counted one by one, in the order that networks number them."""
         return [number for number in self.organs if number not in self.stuff]
+
+    @property
+    def stuff_ids(self) -> list[int]:
+        """Ids of the classes without objects, in the order that networks number them."""
+        return [number for number in self.organs if number in self.stuff]
 
     def id_of(self, organ: str) -> int:
         for number, name in self.organs.items():

@@ -48,7 +48,7 @@ class ObjectEvaluation:
         self, predicted: CocoFile, reference: CocoFile, name: str, image: Path | None
     ) -> tuple[ObjectScores, Objects, Objects]:
         """Scores of one picture, and what they were computed from. Raises InputError; see :func:`read_objects`."""
-        _, pred = read_objects(predicted, name, image)
+        _, pred = read_objects(predicted, name, None)
         _, label = read_objects(reference, name, image)
         about = reference.images[name]
         entries = ImageObjects(about["height"], about["width"], objects_entries(label, 0), objects_entries(pred, 0))
@@ -78,38 +78,41 @@ class ObjectEvaluation:
     def rows(self) -> list[dict[str, Any]]:
         """One row per picture and class: case, organ (the class), and its F1 score in that picture."""
         return [
-            {"case": name, "organ": self.labels.organs[number], "f1": found.f1, "n": found.reference}
+            {"case": name, "organ": self.labels.organs[number], "f1": matched.f1, "n": matched.reference}
             for name, scores in self.scores.items()
-            for number, found in scores.matches.items()
+            for number, matched in scores.matches.items()
         ]
 
 
 def _matches(pred: Objects, label: Objects, labels: LabelSet) -> dict[int, Matches]:
     assert pred.scores is not None  # read from a file with them
     clear = pred.scores >= _CLEAR
-    found = {}
+    by_class = {}
     for number in labels.organs:
-        ours, theirs = np.flatnonzero(clear & (pred.ids == number)), np.flatnonzero(label.ids == number)
-        overlaps = _overlaps(pred, ours, label, theirs)
-        found[number] = matches(overlaps, pred.scores[ours], label.crowd[theirs])
-    return found
+        chosen, references = np.flatnonzero(clear & (pred.ids == number)), np.flatnonzero(label.ids == number)
+        overlaps = _overlaps(pred, chosen, label, references)
+        by_class[number] = matches(overlaps, pred.scores[chosen], label.crowd[references])
+    return by_class
 
 
-def _overlaps(pred: Objects, ours: NDArray[np.int64], label: Objects, theirs: NDArray[np.int64]) -> NDArray[np.float64]:
+def _overlaps(
+    pred: Objects, chosen: NDArray[np.int64], label: Objects, references: NDArray[np.int64]
+) -> NDArray[np.float64]:
     """IoU of masks, or of boxes if no masks were predicted [P, R]; with a crowd, the share of the prediction inside."""
     if pred.masks is not None and label.masks is not None:
         a, b = (
             masks.reshape(len(masks), math.prod(masks.shape[1:])).astype(np.float32)
-            for masks in (pred.masks[ours], label.masks[theirs])
+            for masks in (pred.masks[chosen], label.masks[references])
         )
         both = (a @ b.T).astype(np.float64)
         areas, others = a.sum(1, dtype=np.float64), b.sum(1, dtype=np.float64)
     else:
-        boxes, references = pred.boxes[ours][:, None], label.boxes[theirs][None]
-        sides = np.minimum(boxes[..., 2:], references[..., 2:]) - np.maximum(boxes[..., :2], references[..., :2])
+        boxes, label_boxes = pred.boxes[chosen][:, None], label.boxes[references][None]
+        sides = np.minimum(boxes[..., 2:], label_boxes[..., 2:]) - np.maximum(boxes[..., :2], label_boxes[..., :2])
         both = np.clip(sides, 0, None).prod(-1)
         areas, others = (
-            np.clip(one[..., 2:] - one[..., :2], 0, None).prod(-1) for one in (pred.boxes[ours], label.boxes[theirs])
+            np.clip(one[..., 2:] - one[..., :2], 0, None).prod(-1)
+            for one in (pred.boxes[chosen], label.boxes[references])
         )
-    whole = np.where(label.crowd[theirs], areas[:, None], areas[:, None] + others - both)
+    whole = np.where(label.crowd[references], areas[:, None], areas[:, None] + others - both)
     return np.asarray(both / np.maximum(whole, 1e-9))

@@ -42,7 +42,7 @@ class PanopticEvaluation:
         self, predicted: CocoFile, reference: CocoFile, name: str, image: Path | None
     ) -> tuple[SegmentScores, Segments, Segments]:
         """Scores of one picture, and what they were computed from. Raises InputError; see :func:`read_segments`."""
-        _, pred = read_segments(predicted, name, image)
+        _, pred = read_segments(predicted, name, None)
         _, label = read_segments(reference, name, image)
         return SegmentScores(segment_counts(pred, label)), pred, label
 
@@ -56,7 +56,7 @@ class PanopticEvaluation:
         names = {
             "mean": list(organs),
             "things": [self.labels.organs[number] for number in self.labels.things],
-            "stuff": [self.labels.organs[number] for number in sorted(self.labels.stuff)],
+            "stuff": [self.labels.organs[number] for number in self.labels.stuff_ids],
         }
         means = {
             key: {measure: _mean([organs[name][measure] for name in chosen]) for measure in _MEASURES}

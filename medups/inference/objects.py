@@ -78,7 +78,7 @@ class SegmentInferer:
                 continue
             number = len(ids) + 1
             numbers[free], ids[number], scores[number] = number, category, score
-        for place, category in enumerate(n for n in labels.organs if n in labels.stuff):
+        for place, category in enumerate(labels.stuff_ids):
             free = (background == place) & (numbers == 0)
             if int(free.sum()) >= max(1, self.least_stuff):
                 number = len(ids) + 1

@@ -68,29 +68,29 @@ def segment_counts(predicted: Segments, reference: Segments) -> dict[int, Segmen
     areas, reference_areas = _areas(predicted.numbers), _areas(reference.numbers)
     counts: dict[int, SegmentCounts] = {}
 
-    def add(category: int, **values: float) -> None:
-        counts[category] = counts.get(category, SegmentCounts()) + SegmentCounts(**values)  # type: ignore[arg-type]
+    def add(category: int, values: SegmentCounts) -> None:
+        counts[category] = counts.get(category, SegmentCounts()) + values
 
-    found: set[int] = set()
-    known: set[int] = set()
-    for (ours, theirs), both in overlap.items():
-        if not ours or not theirs or theirs in reference.crowd or predicted.ids[ours] != reference.ids[theirs]:
+    matched: set[int] = set()
+    matched_references: set[int] = set()
+    for (segment, other), both in overlap.items():
+        if not segment or not other or other in reference.crowd or predicted.ids[segment] != reference.ids[other]:
             continue
-        union = areas[ours] + reference_areas[theirs] - both - overlap.get((ours, 0), 0)
+        union = areas[segment] + reference_areas[other] - both - overlap.get((segment, 0), 0)
         if both / union > _MATCH:
-            add(reference.ids[theirs], iou=both / union, matched=1)
-            found.add(ours)
-            known.add(theirs)
-    for theirs, category in reference.ids.items():
-        if theirs not in known and theirs not in reference.crowd:
-            add(category, reference=1)
-    for ours, category in predicted.ids.items():
-        if ours in found:
+            add(reference.ids[other], SegmentCounts(iou=both / union, matched=1))
+            matched.add(segment)
+            matched_references.add(other)
+    for other, category in reference.ids.items():
+        if other not in matched_references and other not in reference.crowd:
+            add(category, SegmentCounts(reference=1))
+    for segment, category in predicted.ids.items():
+        if segment in matched:
             continue
         crowds = [number for number in reference.crowd if reference.ids[number] == category]
-        uncounted = overlap.get((ours, 0), 0) + sum(overlap.get((ours, number), 0) for number in crowds)
-        if uncounted <= _MATCH * areas[ours]:
-            add(category, predicted=1)
+        uncounted = overlap.get((segment, 0), 0) + sum(overlap.get((segment, number), 0) for number in crowds)
+        if uncounted <= _MATCH * areas[segment]:
+            add(category, SegmentCounts(predicted=1))
     return counts
 
 

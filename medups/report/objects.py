@@ -70,10 +70,10 @@ def _draw_objects(
 ) -> list[int]:
     """Boxes, tinted masks and scores, the best on top; returns the classes that were drawn."""
     drawn = picture / 255
-    order = range(len(objects.ids))
+    order: list[int] = list(range(len(objects.ids)))
     if objects.scores is not None:
-        order = [n for n in np.argsort(-objects.scores).tolist() if objects.scores[n] >= _CLEAR]  # type: ignore[assignment]
-    chosen = list(order)[:_MOST][::-1]
+        order = [n for n in np.argsort(-objects.scores).tolist() if objects.scores[n] >= _CLEAR]
+    chosen = order[:_MOST][::-1]
     for number in chosen:
         color = colors[int(objects.ids[number])]
         if objects.masks is not None:

@@ -1,4 +1,4 @@
-"""Panoptic segmentation of pictures: every pixel gets a class, and the objects of some classes are told apart."""
+"""Panoptic segmentation of pictures: a class for every pixel, and the single objects of some classes."""
 
 from __future__ import annotations
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,9 +26,10 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class ObjectEvaluationResult:
-    """Scores, the annotated pictures without a prediction, and where files were written, or None."""
+    """Scores, their summary, the annotated pictures without a prediction, and where files were written, or None."""
 
     evaluation: ObjectEvaluation | PanopticEvaluation
+    summary: Mapping[str, Any]
     unused_labels: list[str]
     folder: Path | None
 
@@ -72,6 +74,7 @@ def evaluate_objects(
     names = list(predicted.images)
     for name, scores in progress.track(in_parallel(scored, names), "pictures", len(names)):
         evaluation.scores[name] = scores
+    summary = evaluation.summary()
     if folder is not None:
         drawings = {}
         worst = sorted(names, key=lambda one: _order(evaluation.scores[one].quality))
@@ -79,13 +82,12 @@ def evaluate_objects(
             title = f"{name}, {evaluation.quality} {number(evaluation.scores[name].quality, 3)}"
             path = _image(images, reference, name)
             assert path is not None  # only pairs with a picture are drawn
-            _, ours, theirs = evaluation.score(predicted, reference, name, path)
-            both: dict[str, Any] = {"prediction": ours, "label": theirs}
+            _, prediction, annotation = evaluation.score(predicted, reference, name, path)
+            both: dict[str, Any] = {"prediction": prediction, "label": annotation}
             drawings[name] = objects_png(read_picture(path), both, reference.labels, title)
-        _write(folder, evaluation, drawings)
-    return ObjectEvaluationResult(
-        evaluation, [name for name in reference.images if name not in predicted.images], folder
-    )
+        _write(folder, evaluation, summary, drawings)
+    unused = [name for name in reference.images if name not in predicted.images]
+    return ObjectEvaluationResult(evaluation, summary, unused, folder)
 
 
 def _check(task: str, predicted: CocoFile, reference: CocoFile) -> None:
@@ -113,8 +115,13 @@ def _order(quality: float | None) -> float:
     return 2.0 if quality is None else quality
 
 
-def _write(folder: Path, evaluation: ObjectEvaluation | PanopticEvaluation, drawings: dict[str, bytes]) -> None:
-    rows, summary = evaluation.rows(), evaluation.summary()
+def _write(
+    folder: Path,
+    evaluation: ObjectEvaluation | PanopticEvaluation,
+    summary: Mapping[str, Any],
+    drawings: Mapping[str, bytes],
+) -> None:
+    rows = evaluation.rows()
     for name, drawing in drawings.items():
         write_bytes(folder / "overlays" / f"{name}.png", drawing)
     qualities = {name: scores.quality for name, scores in evaluation.scores.items()}

@@ -31,13 +31,13 @@ from medups.tasks import DetectionTask, PanopticTask, SemanticImageTask
 from medups.workflows.jobs import Job, list_jobs
 from medups.workflows.options import PredictOptions
 from medups.workflows.predict_objects import ObjectRun, SegmentRun
-from medups.workflows.predict_pictures import PictureRun, list_pictures
+from medups.workflows.predict_pictures import ClassRun, PictureRun, list_pictures
 from medups.workflows.prediction import PredictionRun
 from medups.workflows.records import write_record
 from medups.workflows.shares import Shares
 
-_PICTURE_RUNS: Mapping[str, type[PictureRun] | type[ObjectRun] | type[SegmentRun]] = {
-    SemanticImageTask.name: PictureRun,
+_PICTURE_RUNS: Mapping[str, type[PictureRun]] = {
+    SemanticImageTask.name: ClassRun,
     DetectionTask.name: ObjectRun,
     PanopticTask.name: SegmentRun,
 }

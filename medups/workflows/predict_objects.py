@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from abc import abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from medups.data.pictures import read_picture
 from medups.data.pictures.coco_entries import categories_of, objects_entries, segment_colors, segments_entry
 from medups.data.pictures.files import png_bytes
 from medups.data.pictures.objects import Objects, Segments
@@ -21,51 +18,32 @@ from medups.inference.segment import objects_of
 from medups.io.files import read_json, write_bytes, write_json
 from medups.report.objects import objects_png
 from medups.workflows.jobs import Job, Jobs
-from medups.workflows.prediction import PredictionRun
-from medups.workflows.records import failed, write_record
+from medups.workflows.predict_pictures import PictureRun, PredictedPicture
+from medups.workflows.records import has_failed
 
 
-@dataclass(frozen=True)
-class _Found:
-    picture: NDArray[np.uint8]
-    found: Any
-    seconds: float
+class FoundRun(PictureRun):
+    """Each picture has a file in COCO's form, and a folder has one file of all."""
 
+    def predict(self, picture: NDArray[np.uint8]) -> Objects | Segments:
+        return objects_of(self.model, picture, self.device, self.options.bf16)
 
-class FoundRun(PredictionRun):
-    """Pictures; each has a file in COCO's form, and a folder has one file of all."""
-
-    endings: ClassVar[tuple[str, ...]]
-    subfolder: ClassVar[str]
-
-    def read(self, job: Job) -> NDArray[np.uint8]:
-        return read_picture(job.scan.path)
-
-    def segment(self, job: Job, scan: NDArray[np.uint8]) -> _Found:
-        began = time.perf_counter()
-        found = objects_of(self.model, scan, self.device, self.options.bf16)
-        return _Found(scan, found, time.perf_counter() - began)
-
-    def write(self, job: Job, done: _Found) -> None:
+    def write_prediction(self, job: Job, done: PredictedPicture) -> list[Path]:
         height, width = done.picture.shape[:2]
-        ending = job.scan.path.suffix
-        file_name = job.scan.path.name if self.folder is None else f"{job.scan.name}{ending}"
-        image_id = int(job.scan.path.stem) if job.scan.path.stem.isdecimal() else 1
-        files = self.write_found(job, done.found)
+        path = job.scan.path
+        file_name = path.name if self.folder is None else f"{job.scan.name}{path.suffix}"
+        image_id = int(path.stem) if path.stem.isdecimal() else 1
+        files = self.write_masks(job, done.prediction)
         content = {
             "images": [{"id": image_id, "file_name": file_name, "height": height, "width": width}],
-            "annotations": self.entries(job, done.found, image_id),
+            "annotations": self.entries(job, done.prediction, image_id),
             "categories": categories_of(self.model.labels),
         }
         write_json(job.files["json"], content)
-        files.append(job.files["json"])
-        if self.options.preview:
-            files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
-            found = {"prediction": done.found}
-            write_bytes(files[-1], objects_png(done.picture, found, self.model.labels, job.scan.name))
-        if self.folder is not None:
-            write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
-        self.progress.log(str(job.mask))
+        return [*files, job.files["json"]]
+
+    def drawn(self, done: PredictedPicture, title: str) -> bytes:
+        return objects_png(done.picture, {"prediction": done.prediction}, self.model.labels, title)
 
     def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
         super().finish(listed, failed)
@@ -78,7 +56,7 @@ class FoundRun(PredictionRun):
         Raises:
             InputError: a kept file has another form.
         """
-        done = [job.files["json"] for job in jobs if job.files["json"].is_file() and not failed(folder, job.scan)]
+        done = [job.files["json"] for job in jobs if job.files["json"].is_file() and not has_failed(folder, job.scan)]
         contents = [read_json(path) for path in done]
         for path, content in zip(done, contents, strict=True):
             if not isinstance(content, dict) or not {"images", "annotations"} <= set(content) or not content["images"]:
@@ -97,8 +75,8 @@ class FoundRun(PredictionRun):
         }
 
     @abstractmethod
-    def write_found(self, job: Job, found: Any) -> list[Path]:
-        """Write what is no JSON, and return the files."""
+    def write_masks(self, job: Job, found: Any) -> list[Path]:
+        """Write what the JSON file does not hold, and return the files."""
 
     @abstractmethod
     def entries(self, job: Job, found: Any, image_id: int) -> list[dict[str, Any]]:
@@ -115,7 +93,7 @@ class ObjectRun(FoundRun):
     endings = ("json",)
     subfolder = "objects"
 
-    def write_found(self, job: Job, found: Objects) -> list[Path]:
+    def write_masks(self, job: Job, found: Objects) -> list[Path]:
         return []
 
     def entries(self, job: Job, found: Objects, image_id: int) -> list[dict[str, Any]]:
@@ -132,7 +110,7 @@ class SegmentRun(FoundRun):
     endings = ("png", "json")
     subfolder = "panoptic"
 
-    def write_found(self, job: Job, found: Segments) -> list[Path]:
+    def write_masks(self, job: Job, found: Segments) -> list[Path]:
         write_bytes(job.files["png"], png_bytes(segment_colors(found.numbers)))
         return [job.files["png"]]
 

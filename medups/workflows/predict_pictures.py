@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
+from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,39 +77,70 @@ def _files(first: Path, endings: Sequence[str]) -> dict[str, Path]:
 
 
 @dataclass(frozen=True)
-class _Classified:
+class PredictedPicture:
+    """A picture [H, W, 3], what the model predicts for it, and the time that took."""
+
     picture: NDArray[np.uint8]
-    channels: NDArray[np.uint8]
+    prediction: Any
     seconds: float
 
 
 class PictureRun(PredictionRun):
-    """Pictures, whose masks have their sizes."""
+    """Pictures.
 
-    endings: ClassVar[tuple[str, ...]] = ("png",)
-    subfolder: ClassVar[str] = ""
+    endings, subfolder: of the files, see :func:`list_pictures`.
+    """
+
+    endings: ClassVar[tuple[str, ...]]
+    subfolder: ClassVar[str]
 
     def read(self, job: Job) -> NDArray[np.uint8]:
         return read_picture(job.scan.path)
 
-    def segment(self, job: Job, scan: NDArray[np.uint8]) -> _Classified:
+    def segment(self, job: Job, scan: NDArray[np.uint8]) -> PredictedPicture:
         began = time.perf_counter()
-        channels = channels_of(self.model, scan, self.device, self.options.bf16)
-        return _Classified(scan, channels, time.perf_counter() - began)
+        prediction = self.predict(scan)
+        return PredictedPicture(scan, prediction, time.perf_counter() - began)
 
-    def write(self, job: Job, done: _Classified) -> None:
-        labels = self.model.labels
-        files = [job.mask]
-        write_bytes(job.mask, png_bytes(to_ids(done.channels, labels)))
+    def write(self, job: Job, done: PredictedPicture) -> None:
+        files = self.write_prediction(job, done)
         if self.options.preview:
             files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
-            masks = {"prediction": done.channels}
-            write_bytes(files[-1], side_by_side_png(done.picture, masks, labels, job.scan.name))
-        if self.folder is None:
-            write_json(job.mask.with_suffix(f".{CLASSES}"), labels.as_dict())
-        else:
+            write_bytes(files[-1], self.drawn(done, job.scan.name))
+        if self.folder is not None:
             write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
         self.progress.log(str(job.mask))
+
+    @abstractmethod
+    def predict(self, picture: NDArray[np.uint8]) -> Any:
+        """What the model says about a picture [H, W, 3]."""
+
+    @abstractmethod
+    def write_prediction(self, job: Job, done: PredictedPicture) -> list[Path]:
+        """Write the prediction; returns the files that the record names."""
+
+    @abstractmethod
+    def drawn(self, done: PredictedPicture, title: str) -> bytes:
+        """The prediction over its picture, a PNG file."""
+
+
+class ClassRun(PictureRun):
+    """Masks of class ids, which have their pictures' sizes."""
+
+    endings = ("png",)
+    subfolder = ""
+
+    def predict(self, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return channels_of(self.model, picture, self.device, self.options.bf16)
+
+    def write_prediction(self, job: Job, done: PredictedPicture) -> list[Path]:
+        write_bytes(job.mask, png_bytes(to_ids(done.prediction, self.model.labels)))
+        if self.folder is None:
+            write_json(job.mask.with_suffix(f".{CLASSES}"), self.model.labels.as_dict())
+        return [job.mask]
+
+    def drawn(self, done: PredictedPicture, title: str) -> bytes:
+        return side_by_side_png(done.picture, {"prediction": done.prediction}, self.model.labels, title)
 
     def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
         super().finish(listed, failed)

@@ -76,7 +76,7 @@ def write_failure(folder: Path, scan: ScanFile, error: str) -> None:
     write_json(record_file(folder, scan.name), {"case": scan.name, "error": error})
 
 
-def failed(folder: Path, scan: ScanFile) -> bool:
+def has_failed(folder: Path, scan: ScanFile) -> bool:
     """Whether the case failed when it was last tried."""
     path = record_file(folder, scan.name)
     return path.is_file() and "error" in read_json(path)

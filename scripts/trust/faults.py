@@ -25,12 +25,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from small_run import small_run
+
 from medups.bundle.model import load_bundle
 from medups.data.volumes.read import read_scan
 from medups.errors import InputError
 from medups.io.checkpoints import load_checkpoint
 from medups.settings.compose import compose
-from medups.workflows.phantom import phantom
 from medups.workflows.predict import predict
 from medups.workflows.train import train
 
@@ -76,10 +77,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     work, rng, found = options.work.resolve(), random.Random(options.seed), Kills()
-    data = work / "data"
-    if not data.is_dir():
-        phantom(data, cases=6, size=64, slices=8)
-    jobs = [_training(data, work), _prediction(data, work)]
+    jobs = [_training(work), _prediction(work)]
     expected: dict[str, str] = {}
     seconds: dict[str, float] = {}
     for job in jobs:
@@ -104,13 +102,11 @@ def main() -> int:
     return 1 if found.lost else 0
 
 
-def _training(data: Path, work: Path) -> Job:
-    overrides = [
-        "data=phantom", f"data.root={data}", f"data.cache={work / 'cache'}", "data.split.train=['0001','0002']",
-        "data.split.val=['0003']", "data.split.test=['0004']", "network=transunet_tiny", "network.size=64",
-        "training=quick", f"training.steps={_STEPS}", "training.batch_size=2", "training.validations=4",
-        "training.save_seconds=0.05", "training.workers=0", "upsampler.options.embed_channels=8",
-    ]  # fmt: skip
+def _training(work: Path) -> Job:
+    overrides = small_run(
+        work, "network.size=64", f"training.steps={_STEPS}", "training.batch_size=2", "training.validations=4",
+        "training.save_seconds=0.05", "upsampler.options.embed_channels=8",
+    )  # fmt: skip
 
     def run(folder: Path) -> None:
         train(compose([*overrides, f"output={folder}"]))
@@ -135,9 +131,9 @@ def _training(data: Path, work: Path) -> Job:
     return Job("train", run, check, result)
 
 
-def _prediction(data: Path, work: Path) -> Job:
+def _prediction(work: Path) -> Job:
     def run(folder: Path) -> None:
-        predict(work / "bundle", data / "img", folder, device="cpu")
+        predict(work / "bundle", work / "data" / "img", folder, device="cpu")
 
     def check(folder: Path) -> int:
         masks = [path for path in folder.glob("*.nii.gz") if not path.name.startswith(".")]
@@ -210,7 +206,7 @@ def _work(job: Job, folder: Path, log: Path) -> None:
         synced.write(f"{os.fstat(handle).st_ino}\n")
         synced.flush()
 
-    os.fsync = fsync  # type: ignore[assignment]
+    os.fsync = fsync  # type: ignore[assignment]  # mypy: os.fsync also takes objects with fileno, which medups never passes
     with open(os.devnull, "w") as silent, contextlib.redirect_stdout(silent), contextlib.redirect_stderr(silent):
         job.run(folder)
 

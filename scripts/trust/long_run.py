@@ -15,12 +15,14 @@ import resource
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from small_run import small_run
+
 from medups.progress import SilentProgress
 from medups.settings.compose import compose
-from medups.workflows.phantom import phantom
 from medups.workflows.predict import predict
 from medups.workflows.train import train
 
@@ -71,8 +73,7 @@ class StepMeter(SilentProgress):
     def __init__(self, total: int) -> None:
         self.meter = Meter(total)
 
-    def steps(self, total: int, done: int = 0):  # type: ignore[no-untyped-def]
-        del total, done
+    def steps(self, total: int, done: int) -> Callable[[int, float], None]:
         return lambda step, loss: self.meter(step)
 
 
@@ -83,22 +84,17 @@ def main() -> int:
     parser.add_argument("--predictions", type=int, default=1000)
     parser.add_argument("--work", type=Path, required=True)
     options = parser.parse_args()
-    data = options.work / "data"
-    if not data.is_dir():
-        phantom(data, cases=4, size=64, slices=8)
-    overrides = [
-        "data=phantom", f"data.root={data}", f"data.cache={options.work / 'cache'}", "data.split.train=['0001','0002']",
-        "data.split.val=['0003']", "data.split.test=['0004']", "network=transunet_tiny", "network.size=32",
-        "training=quick", f"training.steps={options.steps}", "training.batch_size=1", "training.validations=20",
-        "training.save_seconds=5", "training.workers=0", "upsampler=linear",
-    ]  # fmt: skip
+    overrides = small_run(
+        options.work, "network.size=32", f"training.steps={options.steps}", "training.batch_size=1",
+        "training.validations=20", "training.save_seconds=5", "upsampler=linear",
+    )  # fmt: skip
     run = options.work / "run"
     shutil.rmtree(run, ignore_errors=True)
     progress = StepMeter(options.steps)
     train(compose([*overrides, f"output={run}"]), progress)
     flat = progress.meter.report("training steps")
     meter = Meter(options.predictions)
-    scan = data / "img" / "img0004.nii.gz"
+    scan = options.work / "data" / "img" / "img0004.nii.gz"
     for number in range(1, options.predictions + 1):
         predict(run / "bundle", scan, options.work / "mask.nii.gz", device="cpu")
         meter(number)

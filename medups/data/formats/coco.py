@@ -35,11 +35,11 @@ def coco(data: DataSpec) -> Listing:
         if repeated := [name for name in names if name in cases]:
             raise InputError(f"{path}: the pictures {', '.join(repeated[:_SHOWN])} are in another part too")
         folder = root / data.images.replace("{part}", part)
-        found = {name: Case(name, folder / file.images[name]["file_name"], path) for name in names}
-        missing = [str(case.image) for case in found.values() if not case.image.is_file()]
+        listed = {name: Case(name, folder / file.images[name]["file_name"], path) for name in names}
+        missing = [str(case.image) for case in listed.values() if not case.image.is_file()]
         if missing:
             problems.append(f"{path}: {len(missing)} of its pictures do not exist: {', '.join(missing[:_SHOWN])}")
-        cases |= found
+        cases |= listed
         kept = [name for name in names if _usable(file, name, part == "train")]
         notes += _notes(file, len(names) - len(kept))
         if part:

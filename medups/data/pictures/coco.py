@@ -30,7 +30,7 @@ class CocoFile:
     Args:
         images: the entry of each picture.
         annotations: the entries of each picture's objects; of a panoptic file, one entry.
-        labels: ids and names of the classes, with ``stuff`` for those whose objects are not told apart.
+        labels: ids and names of the classes, with ``stuff`` for those without objects.
         panoptic: a panoptic file, whose masks are pictures in a folder of the same name.
         degenerate: number of objects without any area, which are left out.
         categories: the entries of the classes.
@@ -179,11 +179,11 @@ def read_segments(file: CocoFile, name: str, image: Path | None) -> tuple[NDArra
             f"{about['height']}"
         )
     ids = {int(segment["id"]): int(segment["category_id"]) for segment in entry["segments_info"]}
-    found = set(np.unique(numbers).tolist()) - {0}
-    if found != set(ids):
+    drawn = set(np.unique(numbers).tolist()) - {0}
+    if drawn != set(ids):
         raise InputError(
-            f"{path}: segments that only the mask has: {sorted(found - set(ids))[:_SHOWN]}, or only "
-            f"{file.path.name}: {sorted(set(ids) - found)[:_SHOWN]}"
+            f"{path}: segments that only the mask has: {sorted(drawn - set(ids))[:_SHOWN]}, or only "
+            f"{file.path.name}: {sorted(set(ids) - drawn)[:_SHOWN]}"
         )
     crowd = frozenset(int(segment["id"]) for segment in entry["segments_info"] if segment.get("iscrowd"))
     return picture, Segments(numbers.astype(np.int32), ids, crowd)

@@ -80,7 +80,7 @@ def segment_layers(picture: NDArray[np.uint8], segments: Segments, labels: Label
     The first mask has the place of each pixel's class among the stuff, the number of such classes for all things, and
     255 where there is no segment.
     """
-    stuff = [number for number in labels.organs if number in labels.stuff]
+    stuff = labels.stuff_ids
     semantic = np.full(segments.numbers.shape, IGNORED, dtype=np.uint8)
     masks, numbers = [semantic], []
     for segment, category in segments.ids.items():

@@ -24,8 +24,8 @@ def decode(code: Any, size: tuple[int, int]) -> NDArray[np.bool_]:
         ValueError: not a code of a mask of this size.
     """
     if not isinstance(code, dict) or code.get("size") != list(size):
-        found = code.get("size") if isinstance(code, dict) else code
-        raise ValueError(f"expected a run-length code of the size {list(size)}, found {str(found)[:40]}")
+        actual = code.get("size") if isinstance(code, dict) else code
+        raise ValueError(f"expected a run-length code of the size {list(size)}, found {str(actual)[:40]}")
     counts = code.get("counts")
     if isinstance(counts, str):
         counts = from_text(counts)

@@ -86,7 +86,7 @@ def _segments(scene: Scene) -> Segments:
     """Objects are numbered from 101; each kind of background has its class id as its number."""
     numbers = np.where(scene.instances > 0, scene.instances.astype(np.int32) + 100, scene.ids)
     objects = {100 + number: kind for number, kind in scene.classes.items()}
-    found = set(np.unique(numbers).tolist())
+    visible = set(np.unique(numbers).tolist())
     return Segments(
-        numbers, {number: kind for number, kind in {**{n: n for n in STUFF}, **objects}.items() if number in found}
+        numbers, {number: kind for number, kind in {**{n: n for n in STUFF}, **objects}.items() if number in visible}
     )

@@ -47,6 +47,10 @@ def _declare_operators() -> None:
             _implement_operators()
 
 
+def _present() -> bool:
+    return True
+
+
 def _implement_operators() -> None:
     operators = torch.library.Library("torchvision", "FRAGMENT")
     _OPERATORS.append(operators)
@@ -57,4 +61,4 @@ def _implement_operators() -> None:
     operators.impl("nms", nms, "CompositeExplicitAutograd")
     operators.impl("roi_align", roi_align, "CompositeImplicitAutograd")
     for module in ("torchvision.extension", "torchvision.ops.roi_align"):
-        import_module(module)._has_ops = lambda: True  # type: ignore[attr-defined]
+        import_module(module)._has_ops = _present  # type: ignore[attr-defined]  # a private function
