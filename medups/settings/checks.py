@@ -17,6 +17,8 @@ def check(settings: Settings) -> None:
     _check_network(settings.network)
     _check_task(settings)
     _check_training(settings.training)
+    if settings.training.steps == 0 and settings.weights.path is None:
+        raise InputError("training.steps=0 keeps the starting weights: set weights.path, or train 1 step or more")
     if settings.network.sampling not in settings.training.augmentation:
         raise InputError(
             f"training.augmentation has no transforms for network.sampling={settings.network.sampling}; "

@@ -19,8 +19,8 @@ FORMATS_OF_TASK = {
 _SAMPLING = tuple(kind for kinds in SAMPLING_OF_TASK.values() for kind in kinds)
 _FORMATS = tuple(dict.fromkeys(name for names in FORMATS_OF_TASK.values() for name in names))
 _LAYOUTS = (
-    "transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet", "segformer-imagenet", "segformer",
-    "mscan-imagenet", "segnext", "vit-timm", "resnet-torchvision", "rcnn-torchvision",
+    "medups", "transunet-imagenet21k", "transunet", "swin-imagenet", "swin-unet", "segformer-imagenet", "segformer",
+    "mscan-imagenet", "segnext", "vit-timm", "resnet-torchvision", "rcnn-torchvision", "rcnn-mmdetection",
 )  # fmt: skip
 
 
@@ -91,7 +91,9 @@ class TrainingSettings:
     num_nodes: int = setting(1, "machines; torchrun and SLURM override it", low=1)
     workers: int = setting(4, "processes that prepare samples", low=0)
     epochs: int | None = setting(None, "passes over the training samples; null if steps is given", low=1)
-    steps: int | None = setting(None, "optimizer steps; null if epochs is given", low=1)
+    steps: int | None = setting(
+        None, "optimizer steps; null if epochs is given; 0 keeps the weights of weights.path", low=0
+    )
     batch_size: int = setting(24, "samples per optimizer step, of all processes together", low=1)
     accumulate: int = setting(1, "gradient accumulation: parts of each batch; the samples stay the same", low=1)
     validations: int = setting(30, "validations in the whole run", low=1)

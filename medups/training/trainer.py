@@ -108,6 +108,10 @@ class Trainer:
         """
         with dead_workers_reported():
             self.resume()
+            if not self.plan.steps and not self.finished:  # the starting weights, such as published ones
+                self.finished = True
+                self.validate()
+                self.save()
             first = self.steps_done
             steps = range(first, first if self.finished else self.plan.steps)
             sampler = BatchShareSampler(

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from medups.io.checkpoints import UNREADABLE
 from medups.io.files import check_archive, file_sha256, user_path
-from medups.weights import name_tables, pictures, resfu, swin, transunet, vit
+from medups.weights import detectors, name_tables, pictures, resfu, swin, transunet, vit
 
 Published = Mapping[str, Tensor]
 
@@ -38,6 +38,7 @@ class Layout:
 
 _POSITIONS = {"transformer.positions": vit.resize_positions}
 LAYOUTS: dict[str, Layout] = {
+    "medups": Layout(lambda published, module: dict(published)),  # the model of a bundle
     "resfu": Layout(resfu.adapt),
     **{name: Layout(partial(name_tables.adapt, name)) for name in name_tables.LAYOUTS},
     "transunet": Layout(transunet.adapt, resize=_POSITIONS),
@@ -48,8 +49,9 @@ LAYOUTS: dict[str, Layout] = {
     "segformer-imagenet": Layout(pictures.adapt_segformer_imagenet, pictures.NOT_IN_ENCODER),
     "segnext": Layout(pictures.adapt_segnext),
     "mscan-imagenet": Layout(pictures.adapt_mscan, pictures.NOT_IN_ENCODER),
-    "resnet-torchvision": Layout(pictures.adapt_resnet, pictures.NOT_IN_RESNET),
-    "rcnn-torchvision": Layout(pictures.adapt_rcnn, pictures.NOT_IN_RCNN),
+    "resnet-torchvision": Layout(detectors.adapt_resnet, detectors.NOT_IN_RESNET),
+    "rcnn-torchvision": Layout(detectors.adapt_torchvision, detectors.NOT_IN_TORCHVISION),
+    "rcnn-mmdetection": Layout(detectors.adapt_mmdetection),
     "vit-timm": Layout(pictures.adapt_vit, pictures.NOT_IN_ENCODER, {"encoder.pos_embed": pictures.resize_positions}),
 }
 _HEAD = "head"  # the classification layer of our networks

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
@@ -56,6 +57,15 @@ _NAMES: dict[str, dict[str, str | None]] = {
 
 
 LAYOUTS = tuple(_NAMES)
+Rules = Sequence[tuple[str, str]]
+"""Patterns of names and their replacements, applied in order."""
+
+
+def renamed(name: str, rules: Rules) -> str:
+    """``name`` after all rules."""
+    for pattern, replacement in rules:
+        name = re.sub(pattern, replacement, name)
+    return name
 
 
 def under(published: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -14,22 +14,9 @@ from medups.weights import name_tables, resfu
 
 NOT_IN_ENCODER = r"(?!encoder\.)"
 """Our names that an encoder's weights do not include."""
-Rules = Sequence[tuple[str, str]]
-_BODY = "detector.backbone.body."
-NOT_IN_RESNET = r"(?!detector\.backbone\.body\.)"
-# torchvision before 0.13, whose files are still the ones to download
-_OLD_RCNN: Rules = (
-    (r"(\.fpn\.(?:inner|layer)_blocks\.\d)\.(weight|bias)$", r"\1.0.\2"),
-    (r"^(rpn\.head\.conv)\.(weight|bias)$", r"\1.0.0.\2"),
-    (r"\.mask_fcn1\.", ".0.0."),
-    (r"\.mask_fcn2\.", ".1.0."),
-    (r"\.mask_fcn3\.", ".2.0."),
-    (r"\.mask_fcn4\.", ".3.0."),
-)
-NOT_IN_RCNN = r"(semantic\.|detector\.backbone\.fpn\.steps\.)"
 
 # transformers before version 5, then since
-_TRANSFORMERS: Rules = (
+_TRANSFORMERS: name_tables.Rules = (
     (r"^segformer\.", ""),
     (r"^encoder\.patch_embeddings\.(\d)\.", r"stages.\1.patch_embeddings."),
     (r"^encoder\.block\.(\d)\.", r"stages.\1.blocks."),
@@ -43,7 +30,7 @@ _TRANSFORMERS: Rules = (
     (r"\.layer_norm_2\.", ".layernorm_after."),
 )
 # mmsegmentation's MiT; its attention is torch's
-_MMSEG_MIT: Rules = (
+_MMSEG_MIT: name_tables.Rules = (
     (r"^layers\.(\d)\.0\.projection\.", r"stages.\1.patch_embeddings.proj."),
     (r"^layers\.(\d)\.0\.norm\.", r"stages.\1.patch_embeddings.layer_norm."),
     (r"^layers\.(\d)\.1\.", r"stages.\1.blocks."),
@@ -57,7 +44,7 @@ _MMSEG_MIT: Rules = (
     (r"\.ffn\.layers\.1\.", ".mlp.dwconv.dwconv."),
     (r"\.ffn\.layers\.4\.", ".mlp.fc2."),
 )
-_HEAD: Rules = (
+_HEAD: name_tables.Rules = (
     (r"^convs\.(\d)\.conv\.", r"projections.\1.0."),
     (r"^convs\.(\d)\.bn\.", r"projections.\1.1."),
     (r"^fusion_conv\.conv\.", "fuse.0."),
@@ -75,7 +62,7 @@ _CLASSIFIER = re.compile(r"^(classifier|head|decode_head|auxiliary_head|fc)\.")
 def adapt_segformer_imagenet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
     """MiT as transformers stores it (``nvidia/mit-b0`` and so on)."""
     del module
-    return _encoder({_renamed(name, _TRANSFORMERS): value for name, value in published.items()})
+    return _encoder({name_tables.renamed(name, _TRANSFORMERS): value for name, value in published.items()})
 
 
 def adapt_vit(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
@@ -103,23 +90,9 @@ def adapt_segformer(published: Mapping[str, Tensor], module: nn.Module) -> dict[
     """A complete SegFormer of mmsegmentation, with ReSFU's head if it has one."""
     encoder: dict[str, Tensor] = {}
     for name, value in name_tables.under(published, "backbone.").items():
-        encoder |= _mit(_renamed(name, _MMSEG_MIT), value)
+        encoder |= _mit(name_tables.renamed(name, _MMSEG_MIT), value)
     head = name_tables.under(published, "decode_head.")
     return {**_encoder(encoder), **_with_upsamplers(head, module, "upsample_modules", "resfu")}
-
-
-def adapt_resnet(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """A ResNet as torchvision stores it, for the encoder of a detector."""
-    del module
-    kept = {name: value for name, value in published.items() if not _CLASSIFIER.match(name)}
-    return {f"{_BODY}{name}": value for name, value in kept.items() if not name.endswith("num_batches_tracked")}
-
-
-def adapt_rcnn(published: Mapping[str, Tensor], module: nn.Module) -> dict[str, Tensor]:
-    """A Faster or Mask R-CNN as torchvision stores it; new upsampling keeps its initial values."""
-    del module
-    kept = {name: value for name, value in published.items() if not name.endswith("num_batches_tracked")}
-    return {f"detector.{_renamed(name, _OLD_RCNN)}": value for name, value in kept.items()}
 
 
 def resize_positions(positions: Tensor, module: nn.Module) -> Tensor:
@@ -157,10 +130,4 @@ def _with_upsamplers(head: Mapping[str, Tensor], module: nn.Module, place: str, 
 
 
 def _head(published: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {f"head.{_renamed(name, _HEAD)}": value for name, value in published.items()}
-
-
-def _renamed(name: str, rules: Rules) -> str:
-    for pattern, replacement in rules:
-        name = re.sub(pattern, replacement, name)
-    return name
+    return {f"head.{name_tables.renamed(name, _HEAD)}": value for name, value in published.items()}

@@ -70,6 +70,24 @@ def test_training_starts_from_published_weights(run, tmp_path, capsys):
     assert torch.equal(trained["head.bias"], torch.full((9,), 7.0))
 
 
+def test_no_steps_make_a_bundle_of_published_weights(run, tmp_path, capsys):
+    """The bundle holds the weights of the file, with their validation score; a second command changes nothing."""
+    folder, recipe = run
+    options = ["training.epochs=null", "training.steps=0", f"output={tmp_path / 'run'}"]
+    assert medups("train", *recipe, *options) == 2
+    assert "training.steps=0 keeps the starting weights: set weights.path" in capsys.readouterr().err
+    start = [f"weights.path={folder / 'bundle/models/model.pt'}", "weights.layout=medups"]
+    assert medups("train", *recipe, *options, *start) == 0
+    assert "step 0: validation Dice" in capsys.readouterr().out
+    copy = tmp_path / "run" / "bundle" / "models" / "model.pt"
+    trained, copied = (torch.load(file, weights_only=True) for file in (folder / "bundle/models/model.pt", copy))
+    assert {name: value.tolist() for name, value in copied.items()} == {n: v.tolist() for n, v in trained.items()}
+    before = copy.read_bytes()
+    assert medups("train", *recipe, *options, *start) == 0
+    assert "this run finished after 0 steps" in capsys.readouterr().out
+    assert copy.read_bytes() == before
+
+
 def test_swin_unet_trains(run, tmp_path):
     _, recipe = run
     swin = ["network=swin_unet", "network.module.variant=test", "network.size=64", f"output={tmp_path / 'run'}"]
@@ -148,7 +166,7 @@ def test_a_monai_3d_network_trains_and_predicts(phantoms, tmp_path):
         (["network=unet_3d", "network.spacing=0"], "network.spacing must be a list of numbers, or null, got '0'"),
         (["network.spacing=[4,2,2]"], "network.spacing is for networks on patches"),
         (["training.validations=0"], "training.validations must be a whole number, 1 or more, got 0"),
-        (["training.steps=1.5"], "training.steps must be a whole number, 1 or more, or null, got '1.5'"),
+        (["training.steps=1.5"], "training.steps must be a whole number, 0 or more, or null, got '1.5'"),
         (["training.batch_size=0"], "training.batch_size must be a whole number, 1 or more, got 0"),
         (["training.workers=-1"], "training.workers must be a whole number, 0 or more, got -1"),
         (["training.patience=0"], "training.patience must be a whole number, 1 or more, or null, got 0"),

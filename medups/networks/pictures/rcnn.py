@@ -14,9 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from medups.networks.pictures import mmdetection
 from medups.networks.pictures.libraries import library
 
 VARIANTS = ("resnet50", "resnet101", "tiny")
+CONVENTIONS = ("torchvision", "mmdetection")
 _STRIDES = (4, 8, 16, 32, 64)
 _TINY_WIDTHS = (24, 48, 64, 96)
 IGNORED = 255
@@ -36,10 +38,13 @@ class RCNN(nn.Module):
         short, long: pictures are resized until one of their sides has this many pixels, keeping the proportions.
         smallest: side of the anchors in the finest map; every coarser map has twice that.
         semantic_weight: of the background's loss.
+        conventions: whose anchors and features of boxes, ``torchvision`` or ``mmdetection``; as in the weights.
+        fifth_level: the map at 1/64 is a level of the pyramid, as in the released detectors with CARAFE and FreqFusion,
+            and not every second pixel of the map at 1/32. Pictures are then padded to a multiple of 64.
 
     Raises:
         ImportError: torchvision is not installed.
-        ValueError: an unknown variant.
+        ValueError: an unknown variant, or unknown conventions.
     """
 
     def __init__(
@@ -53,16 +58,21 @@ class RCNN(nn.Module):
         long: int = 1333,
         smallest: int = 32,
         semantic_weight: float = 0.5,
+        conventions: str = "torchvision",
+        fifth_level: bool = False,
     ) -> None:
         super().__init__()
-        if variant not in VARIANTS:
-            raise ValueError(f"RCNN: unknown variant {variant!r}; expected one of {', '.join(VARIANTS)}")
+        for what, name, known in (("variant", variant, VARIANTS), ("conventions", conventions, CONVENTIONS)):
+            if name not in known:
+                raise ValueError(f"RCNN: unknown {what} {name!r}; expected one of {', '.join(known)}")
         library("torchvision")
         detection = library("torchvision.models.detection")
-        sizes = tuple((smallest * 2**level,) for level in range(len(_STRIDES)))
+        sides = [smallest * 2**level for level in range(len(_STRIDES))]
+        per_map = [(side,) for side in sides], (mmdetection.RATIOS,) * len(sides)
         settings: dict[str, Any] = {
             "min_size": short, "max_size": long, "image_mean": [0.0] * 3, "image_std": [1.0] * 3,
-            "rpn_anchor_generator": detection.anchor_utils.AnchorGenerator(sizes, ((0.5, 1.0, 2.0),) * len(sizes)),
+            "size_divisible": 64 if fifth_level else 32,
+            "rpn_anchor_generator": detection.anchor_utils.AnchorGenerator(*per_map),
             "box_head": detection.faster_rcnn.TwoMLPHead(width * 7**2, 4 * width),
             "box_predictor": detection.faster_rcnn.FastRCNNPredictor(4 * width, things + 1),
         }  # fmt: skip
@@ -73,7 +83,9 @@ class RCNN(nn.Module):
             settings["mask_head"] = detection.mask_rcnn.MaskRCNNHeads(width, (width,) * 4, 1)
             settings["mask_predictor"] = detection.mask_rcnn.MaskRCNNPredictor(width, width, things + 1)
         create = detection.MaskRCNN if masks else detection.FasterRCNN
-        self.detector = create(_backbone(variant, width, detection), **settings)
+        self.detector = create(_backbone(variant, width, detection, fifth_level), **settings)
+        if conventions == "mmdetection":
+            mmdetection.use_conventions(self.detector, sides)
         self.semantic = SemanticHead(width, stuff + 1) if stuff else None
         self.semantic_weight = semantic_weight
 
@@ -153,7 +165,7 @@ class TinyBackbone(nn.Sequential):
         super().__init__(OrderedDict([("stem", _block(3, widths[0], 2)), *stages]))
 
 
-def _backbone(variant: str, width: int, detection: Any) -> nn.Module:
+def _backbone(variant: str, width: int, detection: Any, fifth_level: bool) -> nn.Module:
     """A pyramid with five maps at 1/4 to 1/64 of the size."""
     body: Any = TinyBackbone()
     widths = list(_TINY_WIDTHS)
@@ -165,6 +177,8 @@ def _backbone(variant: str, width: int, detection: Any) -> nn.Module:
             parameter.requires_grad_(not name.startswith(("conv1", "bn1", "layer1")))
     layers = {f"layer{number}": str(number - 1) for number in range(1, 5)}
     pyramid: nn.Module = detection.backbone_utils.BackboneWithFPN(body, layers, widths, width)
+    if fifth_level:
+        mmdetection.add_fifth_level(pyramid, widths[-1], width)
     return pyramid
 
 
