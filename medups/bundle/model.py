@@ -28,7 +28,7 @@ from medups.data.volumes.grid import ORIENTATION
 from medups.data.volumes.volume import CT_WINDOW
 from medups.errors import InputError
 from medups.instantiate import instantiate
-from medups.io.checkpoints import load_checkpoint, save_checkpoint
+from medups.io.checkpoints import load_checkpoint, not_finite, save_checkpoint
 from medups.io.files import read_json, write_json
 
 _FORMAT = 1
@@ -187,9 +187,14 @@ def load_bundle(folder: Path, device: torch.device | str = "cpu") -> Model:
     except (LookupError, AttributeError, TypeError, ValueError) as error:
         raise InputError(f"{config}: a section is damaged ({type(error).__name__}: {error})") from error
     try:
-        model.network.load_state_dict(load_checkpoint(weights))
+        values = load_checkpoint(weights)
+        model.network.load_state_dict(values)
     except (RuntimeError, AttributeError, TypeError) as error:
         raise InputError(f"{weights}: the weights do not fit the network of {config}: {error}") from error
+    if broken := not_finite(values):
+        raise InputError(
+            f"{weights}: weights that are not finite numbers: {', '.join(broken[:8])}; train the model again"
+        )
     model.network.to(device).eval()
     return model
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from warnings import warn
 
 import numpy as np
 import torch
@@ -56,11 +57,21 @@ class SliceInferer:
         if shape is not None and shape[0] != slices:
             raise ValueError(f"SliceInferer: the number of slices cannot change from {slices} to {shape[0]}")
         labels = np.empty((slices, *output_size), dtype=MASK_DTYPE)
-        for start in range(0, slices, self.batch_size):
-            rows = range(start, min(start + self.batch_size, slices))
+        start, count = 0, self.batch_size
+        while start < slices:
+            rows = range(start, min(start + count, slices))
             batch = np.stack([zoom_image(image[row], self.size) for row in rows])[:, None]
-            with torch.inference_mode():
-                logits = network(torch.from_numpy(batch).to(device))
+            try:
+                with torch.inference_mode():
+                    logits = network(torch.from_numpy(batch).to(device))
+            except torch.OutOfMemoryError:
+                if count == 1:
+                    raise
+                count //= 2
+                warn(f"the GPU is out of memory: slices per pass reduced to {count}", stacklevel=2)
+                torch.cuda.empty_cache()
+                continue
+            start = rows.stop
             for target, decode in ((labels, decode_ids), (uncertainty, uncertainty_percent)):
                 if target is not None:
                     for row, small in zip(rows, decode(logits).cpu().numpy(), strict=True):

@@ -75,6 +75,11 @@ def load_checkpoint(path: Path) -> dict[str, Any]:
     return content
 
 
+def not_finite(weights: Mapping[str, torch.Tensor]) -> list[str]:
+    """Names of the tensors that contain NaN or infinity."""
+    return [name for name, value in weights.items() if value.is_floating_point() and not value.isfinite().all()]
+
+
 def first_intact(folder: Path, *names: str) -> tuple[dict[str, Any] | None, list[str]]:
     """The first of these checkpoints that exists and is intact, or None; and a message for each skipped one.
 

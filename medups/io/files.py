@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from medups.errors import InputError
+from medups.io.locks import lock
 
 LARGEST_RATIO = 1100
 """Bytes that one compressed byte may stand for; deflate does not reach it, so a file that promises more is damaged."""
@@ -35,6 +36,7 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
+            lock(handle)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -48,7 +50,8 @@ def atomic_file(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
     """Remove temporary files and folders (:mod:`tempfile` names) that killed processes left an hour or more ago.
 
-    Newer entries may belong to a process that is still writing, so they are kept.
+    Newer entries may belong to a process that is still writing, so they are kept; and so are files that
+    :func:`atomic_file` still holds, because clocks jump.
     """
     for leftover in folder.glob(f"{glob.escape(prefix)}????????{glob.escape(suffix)}"):
         with suppress(OSError):  # another process may have removed it first
@@ -56,8 +59,10 @@ def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
                 continue
             if leftover.is_dir():
                 shutil.rmtree(leftover)
-            else:
-                leftover.unlink()
+                continue
+            with leftover.open("rb") as file:
+                if lock(file.fileno()):
+                    leftover.unlink()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
@@ -108,6 +113,28 @@ def file_sha256(path: str | os.PathLike[str]) -> bytes:
     """The digest of a file's content. Raises OSError if it cannot be read."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").digest()
+
+
+FileStates = list[tuple[int, int]]
+
+
+def file_states(files: Iterable[Path]) -> FileStates:
+    """Size and time of the last change of each file, to compare with later; -1 for a file that is missing."""
+    states = []
+    for file in files:
+        try:
+            entry = file.stat()
+            states.append((entry.st_size, entry.st_mtime_ns))
+        except OSError:
+            states.append((-1, -1))
+    return states
+
+
+def require_unchanged(files: Sequence[Path], before: FileStates) -> None:
+    """Raise InputError if a file is not as it was, because what was read of it may be part old and part new."""
+    for file, old, new in zip(files, before, file_states(files), strict=True):
+        if old != new:
+            raise InputError(f"{file}: changed while it was read; repeat the command when it is complete")
 
 
 def check_archive(path: str | os.PathLike[str]) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from medups.io.checkpoints import UNREADABLE
+from medups.io.checkpoints import UNREADABLE, not_finite
 from medups.io.files import check_archive, file_sha256, user_path
 from medups.weights import detectors, name_tables, pictures, resfu, swin, transunet, vit
 
@@ -137,6 +137,8 @@ def load_published(
             f"Check the layout and the arguments the network was built with{fit.offer()}."
             f"{_hint(checkpoint, rules, module)}"
         )
+    if broken := not_finite({name: adapted[name] for name in fit.loaded}):
+        raise ValueError(f"weights that are not finite numbers: {', '.join(broken[:8])}; the file is damaged")
     module.load_state_dict({name: adapted[name] for name in fit.loaded}, strict=False)
     checksum = None if isinstance(path_or_mapping, Mapping) else file_sha256(user_path(path_or_mapping)).hex()
     return LoadReport(

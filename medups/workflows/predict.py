@@ -33,7 +33,6 @@ from medups.workflows.options import PredictOptions
 from medups.workflows.predict_objects import ObjectRun, SegmentRun
 from medups.workflows.predict_pictures import ClassRun, PictureRun, list_pictures
 from medups.workflows.prediction import PredictionRun
-from medups.workflows.records import write_record
 from medups.workflows.shares import Shares
 
 _PICTURE_RUNS: Mapping[str, type[PictureRun]] = {
@@ -136,7 +135,7 @@ class _VolumeRun(PredictionRun):
             write_bytes(files[-1], preview_png(image, mask, labels.organs, grid.spacing, job.scan.name, window))
         if self.folder is not None:
             facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
-            write_record(self.folder, job.scan, self.settings, files, done.seconds, list(scan.warnings), facts)
+            self.record(job, files, done.seconds, scan.warnings, facts)
         self.progress.log(str(job.mask))
 
 

@@ -23,7 +23,6 @@ from medups.io.files import require_writable, write_bytes, write_json
 from medups.report.pictures import side_by_side_png
 from medups.workflows.jobs import Job, Jobs
 from medups.workflows.prediction import PredictionRun
-from medups.workflows.records import write_record
 
 
 def list_pictures(
@@ -107,8 +106,7 @@ class PictureRun(PredictionRun):
         if self.options.preview:
             files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
             write_bytes(files[-1], self.drawn(done, job.scan.name))
-        if self.folder is not None:
-            write_record(self.folder, job.scan, self.settings, files, done.seconds, [], {})
+        self.record(job, files, done.seconds)
         self.progress.log(str(job.mask))
 
     @abstractmethod

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +12,16 @@ import torch
 
 from medups.bundle.model import Model
 from medups.errors import InputError
+from medups.io.files import file_states, require_unchanged
+from medups.metrics.organs import OrganFacts
 from medups.progress import Progress
 from medups.workflows.jobs import Job, Jobs
 from medups.workflows.options import PredictOptions
-from medups.workflows.records import finished, scan_state, write_failure, write_summary
+from medups.workflows.records import finished, scan_files, scan_state, write_failure, write_record, write_summary
 from medups.workflows.shares import Shares
 from medups.workflows.stages import in_stages
 
+Organs = Mapping[str, OrganFacts]
 _SHOWN = 8  # failures in the last message
 _READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
 
@@ -34,6 +37,7 @@ class PredictionRun(ABC):
     progress: Progress
     shares: Shares
     folder: Path | None
+    _read_from: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)  # states of scans in work
 
     def all(self, listed: Jobs, skip_existing: bool) -> None:
         """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
@@ -53,7 +57,9 @@ class PredictionRun(ABC):
                 else:
                     yield job
 
-        for job, error in in_stages(pending(), (self.read, self.segment, self.write), ahead=is_small):
+        for job, error in in_stages(
+            pending(), (self._read_complete, self._segment_within_memory, self.write), ahead=is_small
+        ):
             if error is not None:
                 failed.append((job, str(error)))
                 if total > 1:
@@ -81,6 +87,29 @@ class PredictionRun(ABC):
         if skip_existing and all(file.exists() for file in job.files.values()):
             return True
         return self.folder is not None and finished(self.folder, job.scan, self.settings) is not None
+
+    def record(
+        self, job: Job, files: list[Path], seconds: float, warnings: Sequence[str] = (), organs: Organs | None = None
+    ) -> None:
+        """Record the files of a job, with the state that its scan had when it was read."""
+        if self.folder is not None:
+            state = self._read_from.pop(job.scan.name)
+            write_record(self.folder, job.scan, state, self.settings, files, seconds, list(warnings), organs or {})
+
+    def _read_complete(self, job: Job) -> Any:
+        self._read_from[job.scan.name] = scan_state(job.scan)
+        files = scan_files(job.scan)
+        before = file_states(files)
+        scan = self.read(job)
+        require_unchanged(files, before)
+        return scan
+
+    def _segment_within_memory(self, job: Job, scan: Any) -> Any:
+        try:
+            return self.segment(job, scan)
+        except (torch.OutOfMemoryError, MemoryError) as error:
+            advice = "use a machine with more memory" if self.device.type == "cpu" else "predict it with --device cpu"
+            raise InputError(f"{job.scan.path}: needs more memory than the {self.device} has; {advice}") from error
 
     @abstractmethod
     def read(self, job: Job) -> Any:

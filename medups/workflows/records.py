@@ -49,18 +49,19 @@ def finished(folder: Path, scan: ScanFile, settings: Mapping[str, Any]) -> list[
 def write_record(
     folder: Path,
     scan: ScanFile,
+    state: Mapping[str, Any],
     settings: Mapping[str, Any],
     files: list[Path],
     seconds: float,
     warnings: list[str],
     organs: Mapping[str, OrganFacts],
 ) -> None:
-    """Record a case, after its files are complete."""
+    """Record a case, after its files are complete; ``state`` is the scan's when it was read."""
     write_json(
         record_file(folder, scan.name),
         {
             "case": scan.name,
-            "scan": scan_state(scan),
+            "scan": dict(state),
             "settings": dict(settings),
             "files": {file.relative_to(folder).as_posix(): file_sha256(file).hex() for file in files},
             "seconds": round(seconds, 3),
@@ -114,9 +115,14 @@ def write_summary(folder: Path, names: list[str], problems: list[str]) -> None:
     write_csv(folder / "organs.csv", rows)
 
 
+def scan_files(scan: ScanFile) -> list[Path]:
+    """The files that a scan is read from."""
+    return [scan.path] if scan.series is None else sorted({member.file for member in scan.series.slices})
+
+
 def scan_state(scan: ScanFile) -> dict[str, Any]:
     """What identifies the content of a scan without reading it: its files' names, sizes and times."""
-    files = [scan.path] if scan.series is None else sorted({member.file for member in scan.series.slices})
+    files = scan_files(scan)
     sizes = [file.stat() for file in files if file.is_file()]
     return {
         "path": str(scan.path),

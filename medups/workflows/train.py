@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from medups.data.sampling import SampleStream
 from medups.errors import InputError
 from medups.io.checkpoints import BEST, LAST, PREVIOUS, first_intact
 from medups.io.files import file_sha256, require_writable, user_path, write_json
+from medups.io.locks import only_process
 from medups.progress import Progress, SilentProgress
 from medups.report.run_log import RunLog, open_run_log
 from medups.settings.compose import as_dict
@@ -62,7 +64,8 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     TensorBoard events. An interrupted run is resumed; a finished run is left unchanged.
 
     Raises:
-        InputError: invalid settings or data, before the run folder is created.
+        InputError: invalid settings or data, before the run folder is created; or another process trains in it.
+        torch.OutOfMemoryError: the GPU's memory is too small.
     """
     progress = progress or SilentProgress()
     folder = output_folder(settings)
@@ -81,7 +84,8 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     plan = plan_of(settings.training, len(run.samples.source))
     launch(fabric)
     samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
-    with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
+    alone = only_process(folder, "a training run") if fabric.is_global_zero else nullcontext()
+    with alone, open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
         if fabric.is_global_zero:
             write_json(folder / "config.json", as_dict(settings))
             if run.weights is not None:
@@ -126,7 +130,11 @@ def _fit(
         trainer.watch = Watch(every, partial(_log_measures, log))
     if fabric.is_global_zero:
         log.log(_memory(fabric, run, plan, trainer.stream[0]))
-    return trainer.run()
+    try:
+        return trainer.run()
+    except torch.OutOfMemoryError as error:
+        advice = "set training.accumulate=2 or more (the samples stay the same), or training.precision=bf16-mixed"
+        raise torch.OutOfMemoryError(f"{error}; {advice}") from error
 
 
 def _memory(fabric: Fabric, run: Run, plan: Plan, sample: Batch) -> str:

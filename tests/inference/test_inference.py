@@ -26,6 +26,26 @@ def test_slices_reproduce_the_published_test(golden):
     assert done == [4 / 6, 1]
 
 
+def test_slices_with_little_memory(golden):
+    """Fewer slices at a time give the same mask, and one that does not fit is an error."""
+    numbers = golden("transunet_protocol")
+    most = 2
+
+    def network(x):
+        if len(x) > most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return torch.cat([-50 * (x - c / 8) ** 2 for c in range(9)], 1)
+
+    done = []
+    with pytest.warns(UserWarning, match="slices per pass reduced to 2"):
+        mask = SliceInferer(size=64, batch_size=4)(numbers["image"], network, progress=done.append)
+    np.testing.assert_array_equal(mask, numbers["pred"])
+    assert done == [2 / 6, 4 / 6, 1]
+    most = 0
+    with pytest.warns(UserWarning, match="reduced to 1"), pytest.raises(torch.OutOfMemoryError):
+        SliceInferer(size=64, batch_size=2)(numbers["image"], network)
+
+
 def test_windows_of_a_pointwise_network_equal_the_network(rng):
     image = rng.random((9, 20, 17)).astype(np.float32)
 

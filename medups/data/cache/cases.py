@@ -25,7 +25,7 @@ from medups.data.volumes.read import read_labels, read_scan
 from medups.data.volumes.resize import resize_image, resize_labels, resized_shape
 from medups.data.volumes.transunet import files_of
 from medups.errors import InputError
-from medups.io.files import file_sha256, user_path
+from medups.io.files import file_sha256, file_states, require_unchanged, user_path
 
 _FORMAT = 2
 _FOREGROUND_POINTS = 20_000
@@ -72,14 +72,21 @@ def cached(
     mask, goal = case.label, tuple(spacing) if spacing else None
     settings = [_FORMAT, ORIENTATION, dict(source.organs), dict(target.organs), goal]
     digest = hashlib.sha256(json.dumps(settings).encode())
-    for path in (case.image, mask):
-        for file in files_of(path):
-            try:
-                digest.update(file_sha256(file))
-            except OSError as error:
-                raise InputError(f"{file}: cannot be read ({error.strerror})") from error
+    files = [file for path in (case.image, mask) for file in files_of(path)]
+    before = file_states(files)
+    for file in files:
+        try:
+            digest.update(file_sha256(file))
+        except OSError as error:
+            raise InputError(f"{file}: cannot be read ({error.strerror})") from error
     entry = folder / f"{case.name}-{digest.hexdigest()[:20]}"
-    facts = open_entry(entry, lambda staging: _write_canonical(case.image, mask, staging, source, target, goal))
+
+    def write(staging: Path) -> dict[str, Any]:
+        facts = _write_canonical(case.image, mask, staging, source, target, goal)
+        require_unchanged(files, before)
+        return facts
+
+    facts = open_entry(entry, write)
     image, label = _arrays(entry)
     return CachedCase(case.name, image, label, np.load(entry / "foreground.npy"), tuple(facts["spacing"]))
 
