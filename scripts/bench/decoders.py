@@ -2,7 +2,6 @@
 
     python scripts/bench/decoders.py --output decoders-cpu.json
     python scripts/bench/decoders.py --device cuda --output decoders-gpu.json
-    python scripts/docs/benchmark_page.py decoders-cpu.json ...
 
 One image at 224 x 224, one volume at 96^3. All upsamplers of a network take turns.
 """

@@ -4,7 +4,7 @@
     python scripts/bench/upsamplers.py --methods resfu freqfusion --settings decoder --output quick.json
     python scripts/bench/upsamplers.py --device cuda --dtypes float32 bfloat16 --output gpu.json
     python scripts/bench/upsamplers.py --settings decoder --against CHECKOUT --output rivals.json
-    python scripts/docs/benchmark_page.py cpu.json gpu.json                 # the page and its picture
+    python scripts/docs/benchmark_page.py                  # the pages, from docs/benchmarks/*.json
 
 All methods of a setting take turns, at least seven times, so that machine noise affects them equally. A 3x3
 convolution 64 -> 64 at 224 x 224 runs among them as a yardstick; in the settings ``thin-*`` it has the guide's width

@@ -1,13 +1,14 @@
-"""Write the tables and the picture of docs/benchmarks.md from the results of scripts/bench.
+"""Write the answer of docs/benchmarks.md, the tables behind it and the picture from docs/benchmarks/*.json.
 
-python scripts/docs/benchmark_page.py cpu.json [gpu.json ...]
+python scripts/docs/benchmark_page.py
+
+The files are results of scripts/bench; a new result takes its place there.
 """
 
 from __future__ import annotations
 
-import argparse
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -157,18 +158,51 @@ def draw_series(runs: list[dict[str, Any]], target: Path) -> None:
     figure.savefig(target, dpi=90)
 
 
+def answer(runs: list[dict[str, Any]]) -> Iterator[str]:
+    """What each upsampler costs in complete networks, relative to the network's own."""
+    here = [run for run in runs if not run["machine"]["device"].startswith("NVIDIA")]
+    steps = _relative(run["networks"] for run in here if "networks" in run)
+    records = [record for run in here for record in run.get("decoders", [])]
+    slices = {r["upsampler"]: r for r in records if r["network"].startswith("TransUNet")}
+    volumes = {r["upsampler"]: r for r in records if "3-D" in r["network"]}
+    own = slices["bilinear"]["parameters"]
+    least = volumes["native"]["peak_bytes"]
+    yield "| upsampler | a training step, 2-D | a slice, 2-D | a volume, 3-D | memory, 3-D | parameters, 2-D |"
+    yield "|---|--:|--:|--:|--:|--:|"
+    for name in sorted(slices.keys() & volumes.keys(), key=lambda name: volumes[name]["against"]):
+        step = f"{steps[name]:.2f}" if name in steps else ""
+        yield (
+            f"| `{name}` | {step} | {slices[name]['against']:.2f} | {volumes[name]['against']:.1f} "
+            f"| {volumes[name]['peak_bytes'] / least:.1f} | {(slices[name]['parameters'] - own) / 1e6:+.2f} M |"
+        )
+
+
+def _relative(tables: Iterable[list[Record]]) -> dict[str, float]:
+    """The median step relative to bilinear, by upsampler in three steps."""
+    suffix = ", three steps"
+    return {
+        record["decoder"].removesuffix(suffix): record["against_bilinear"][1]
+        for table in tables
+        for record in table
+        if record["decoder"].endswith(suffix)
+    }
+
+
+def measured(kind: str = "") -> list[dict[str, Any]]:
+    """The results with this part, or all that are not of predictions."""
+    runs = [json.loads(path.read_text()) for path in sorted((DOCS / "benchmarks").glob("*.json"))]
+    return [run for run in runs if (kind in run if kind else "predict" not in run)]
+
+
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("results", type=Path, nargs="+")
-    runs = [json.loads(path.read_text()) for path in parser.parse_args().results]
-    if predictions := [run for run in runs if "predict" in run]:
+    runs, predictions = measured(), measured("predict")
+    replace_section(DOCS / "benchmarks.md", "answer", answer(runs))
+    if predictions:
         replace_section(DOCS / "benchmarks.md", "prediction", prediction_tables(predictions))
-    runs = [run for run in runs if "predict" not in run]
-    if not runs:
-        return
-    replace_section(DOCS / "benchmarks.md", "results", tables(runs))
+    replace_section(DOCS / "benchmark-tables.md", "results", tables(runs))
     series = [run for run in runs if any(r["setting"].startswith("series") for r in run.get("records", []))]
-    draw_series(series, DOCS / "pictures" / "upsampler-cost.png")
+    if series:
+        draw_series(series, DOCS / "pictures" / "upsampler-cost.png")
 
 
 if __name__ == "__main__":

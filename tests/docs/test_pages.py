@@ -66,6 +66,15 @@ def test_tables_match_their_scripts(page, script, table, monkeypatch):
     assert table_text in (ROOT / "docs" / f"{page}.md").read_text(encoding="utf-8")
 
 
+def test_benchmarks_are_those_of_their_files(monkeypatch):
+    """If this fails, run scripts/docs/benchmark_page.py."""
+    monkeypatch.syspath_prepend(str(ROOT / "scripts" / "docs"))
+    module = importlib.import_module("benchmark_page")
+    runs = module.measured()
+    assert "\n".join(module.answer(runs)) in (ROOT / "docs" / "benchmarks.md").read_text(encoding="utf-8")
+    assert "\n".join(module.tables(runs)) in (ROOT / "docs" / "benchmark-tables.md").read_text(encoding="utf-8")
+
+
 def commands_of(page):
     """The commands of a page's code blocks, without comments and continued lines."""
     text = page.read_text(encoding="utf-8").replace("\\\n", " ")
