@@ -16,6 +16,7 @@ import nibabel as nib
 import numpy as np
 from numpy.random import Generator
 
+from tests.fuzz.h5 import changed_h5
 from tests.fuzz.seeds import dataset_of
 
 CANARY = "canary"  # a file that code hidden in an input would write
@@ -274,6 +275,7 @@ _SPECIAL: dict[str, Callable[[bytes, Generator], bytes]] = {
     ".mha": changed_header_lines,
     ".dcm": changed_dicom,
     ".npz": changed_zip,
+    ".h5": changed_h5,
     ".zip": changed_zip,
     ".pt": changed_zip,
     ".json": changed_json,

@@ -118,6 +118,7 @@ READERS: dict[str, Callable[[Path], None]] = {
     "itk": volumes,
     "dicom": dicom,
     "preprocessed": preprocessed,
+    "h5": preprocessed,
     "tables": tables,
     "coco": coco,
     "pictures": pictures,

@@ -53,6 +53,10 @@ def preprocessed(folder: Path) -> None:
     image, label = (volume() / 2000 + 0.5).astype(np.float32), (volume() > 0).astype(np.uint8)
     for number, (one, other) in enumerate(zip(image, label, strict=True)):
         np.savez_compressed(folder / f"case0001_slice{number:03d}.npz", image=one, label=other)
+
+
+def h5(folder: Path) -> None:
+    image, label = (volume() / 2000 + 0.5).astype(np.float32), (volume() > 0).astype(np.uint8)
     with h5py.File(folder / "case0002.npy.h5", "w") as file:
         file["image"], file["label"] = image, label
 
@@ -130,6 +134,7 @@ SEEDS: dict[str, Callable[[Path], None]] = {
     "itk": itk,
     "dicom": dicom,
     "preprocessed": preprocessed,
+    "h5": h5,
     "tables": tables,
     "coco": coco,
     "pictures": pictures,

@@ -137,9 +137,12 @@ def _check_size(path: Path, sizes: list[int], width: int, size: int, external: s
         name = PurePosixPath(external.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or external.upper().startswith("LIST") or "%" in external:
             raise InputError(f"{path}: the voxels are in {external!r}; put them in one file beside the header")
-        if not (path.parent / name).is_file():
-            raise InputError(f"{path}: the voxels are in {external}, which does not exist beside the header")
-        size = (path.parent / name).stat().st_size
+        try:
+            size = (path.parent / name).stat().st_size if (path.parent / name).is_file() else -1
+        except (OSError, ValueError):  # no file can have this name
+            size = -1
+        if size < 0:
+            raise InputError(f"{path}: the voxels are in {external[:80]}, which does not exist beside the header")
     promised = math.prod(sizes) * width
     if math.prod(sizes) > MAX_VOXELS or promised > size * (1 if raw else LARGEST_RATIO):
         raise InputError(

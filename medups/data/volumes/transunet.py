@@ -40,7 +40,7 @@ def read_preprocessed(path: Path, key: str) -> Volume:
         InputError: no files, a damaged file, a missing key, slices of different sizes, or a missing slice.
     """
     data = _read_slices(path, key) if "*" in path.name else _read_h5(path, key)
-    if data.ndim != 3 or data.dtype.kind not in "fiub":
+    if data.ndim != 3 or not data.size or data.dtype.kind not in "fiub":
         raise InputError(f"{path}: expected {key} with three axes, found {data.dtype} of {data.shape}")
     if key == "image":
         if data.min() < -0.01 or data.max() > 1.01:
@@ -88,6 +88,10 @@ def _read_h5(path: Path, key: str) -> NDArray[Any]:
     try:
         with h5py.File(path, "r") as content:
             stored = content[key]
+            if isinstance(content.get(key, getlink=True), h5py.ExternalLink):
+                raise ValueError(f"{key} is a link to another file")
+            if isinstance(stored, h5py.Dataset) and (stored.external or stored.is_virtual):
+                raise ValueError(f"the values of {key} are in another file")
             if not isinstance(stored, h5py.Dataset) or stored.nbytes > LARGEST_RATIO * path.stat().st_size:
                 raise ValueError(f"{key} is no array, or promises more than the file can hold")
             return np.asarray(stored)
