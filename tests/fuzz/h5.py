@@ -19,7 +19,7 @@ def changed_h5(content: bytes, rng: Generator) -> bytes:
         values = np.asarray(file[name])
         del file[name]
         huge = (10**6, 10**6, 4)
-        layout = h5py.VirtualTapGeometry(huge, "f4")
+        layout = h5py.VirtualLayout(huge, "f4")
         layout[0] = h5py.VirtualSource("/etc/hostname", "image", shape=huge[1:])
         compound = np.zeros(4, [("a", "f4"), ("b", "i8")])
         choices: list[Callable[[], Any]] = [
