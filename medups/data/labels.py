@@ -119,7 +119,15 @@ class LabelSet:
         return _from_table(str(content.get("name", source.parent.name)), table, source)
 
     def convert(self, labels: LabelArray, target: LabelSet) -> NDArray[np.uint8]:
-        """Convert ids of this set to those of ``target`` by organ name; organs missing there become background."""
+        """Convert ids of this set to those of ``target`` by organ name; organs missing there become background.
+
+        Raises:
+            InputError: ``target`` has ids that cannot be learned, or this set ignores ids.
+        """
+        if self.ignore:
+            raise InputError(
+                f"label set {self.name}: ids to ignore are supported for pictures only, got {[*self.ignore]}"
+            )
         if max(target.organs, default=0) > MAX_ID:
             raise InputError(f"label set {target.name}: ids up to {MAX_ID} can be learned, got {max(target.organs)}")
         ids = {name: number for number, name in target.organs.items()}

@@ -56,7 +56,9 @@ class Comparison:
 
     Args:
         models: names; the first is the reference.
-        means: by model and measure, then by organ, with the mean over organs as ``mean``; None without a score.
+        means: by model and measure, then by organ; ``mean``: over cases, of each case's mean over its organs, because
+            differences are paired by case; None without a score. ``summary.json`` averages organs last, so the two
+            differ where a case lacks an organ.
         differences: by measure, then by model, then by organ and ``mean``; p values are adjusted over all models and
             measures for ``mean``, and for the organs of each measure over all models and organs.
         ranks: by measure and model, how often the model has each rank over resampled cases.

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from medups.data.cases import case_name
 from medups.data.labels import LabelSet
 from medups.errors import InputError
 from medups.evaluation.pairs import Pair
@@ -69,9 +70,13 @@ def dice_by_case(summary: Mapping[str, Any], path: Path) -> dict[str, dict[str, 
         labels = LabelSet.of_json(read_json(dataset), dataset)
         names = {str(number): organ for number, organ in labels.organs.items()}
     table: dict[str, dict[str, float]] = {}
+    seen: set[str] = set()
     try:
         for case in summary["metric_per_case"]:
-            name = Path(case["prediction_file"]).name.partition(".")[0]
+            name = case_name(Path(case["prediction_file"]))
+            if name in seen:
+                raise InputError(f"{path}: the case {name} is listed twice")
+            seen.add(name)
             for number, metrics in case["metrics"].items():
                 dice = metrics["Dice"]
                 table.setdefault(names.get(number, number), {})[name] = float("nan") if dice is None else float(dice)

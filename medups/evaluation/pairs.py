@@ -89,7 +89,7 @@ def shared_organs(
     label_labels: Callable[[Path], LabelSet],
     chosen: str | None,
 ) -> tuple[list[str], list[str]]:
-    """The organs to compare, and those that only one side names.
+    """The organs to compare, and other named organs.
 
     Args:
         chosen: a label set, or comma-separated names; None for all organs that both sides name.

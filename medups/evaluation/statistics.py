@@ -33,7 +33,8 @@ class Difference:
         low, high: 95 % interval of the mean; None for fewer than three cases.
         p: two-sided, of Wilcoxon's signed-rank test; None if it has no differences to rank.
         effect: matched-pairs rank-biserial correlation, -1 to 1: the share of rank sums for minus that against.
-        needed: cases that would show this mean difference with 80 % power; None if there is no difference.
+        needed: cases that would show this mean difference with 80 % power in a single test; None if there is no
+            difference.
         p_adjusted: by Holm, over the tests that :class:`~medups.evaluation.comparison.Comparison` takes together.
     """
 
@@ -153,6 +154,14 @@ def _rank_biserial(differences: Scores) -> float | None:
         return None
     ranks = stats.rankdata(np.abs(nonzero))
     return float((ranks * np.sign(nonzero)).sum() / ranks.sum())
+
+
+def least_for_tests(tests: int) -> int:
+    """The fewest cases with which one of these tests can reach p < 0.05 after Holm's adjustment."""
+    n = LEAST_FOR_A_TEST
+    while max(1, tests) * 2.0 ** (1 - n) >= 1 - CONFIDENCE:
+        n += 1
+    return n
 
 
 def _needed(differences: Scores) -> int | None:

@@ -88,8 +88,8 @@ def evaluate_case(
             grid; None (unknown) only for ``synapse``.
         protocol: ``synapse`` is TransUNet's published rule: Dice, and distances in voxels; an organ that is predicted
             but absent from the label gets Dice 1 and HD95 0, an organ that is not predicted gets 0 and 0. ``physical``:
-            all measures, distances in mm; absent and hallucinated organs have no score, missed organs have no distance
-            and 0 for the rest.
+            all measures, distances in mm; absent and hallucinated organs have no score, missed organs have Dice,
+            IoU, recall and surface Dice 0, volume error -1, and neither precision nor distances.
         tolerance_mm: of the surface Dice, for all organs or by organ.
 
     Raises:

@@ -2,7 +2,7 @@
 
 Each operator is a package of these files, some of them optional: ``function`` (checks, choice of backend),
 ``reference`` (the formula in built-in torch operators), ``torch_path`` or ``fused`` (the fast torch path), ``triton``
-and ``kernels`` (the GPU path). ``taps`` is shared by reassembly and similarity.
+and ``kernels`` (the GPU path). Several share ``taps``.
 """
 
 from medups.ops.guided_filtering import guided_filter

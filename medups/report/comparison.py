@@ -12,7 +12,7 @@ from rich.table import Table
 from rich.text import Text
 
 from medups.evaluation.comparison import COMPARED, OVERALL, Comparison
-from medups.evaluation.statistics import LEAST_CASES, LEAST_FOR_A_TEST, Difference, coverage
+from medups.evaluation.statistics import LEAST_CASES, Difference, coverage, least_for_tests
 from medups.io.files import write_json, write_text
 from medups.report.paper import Rows, markdown, write_tables
 from medups.report.tables import digits_of, number, title_of
@@ -124,10 +124,8 @@ def conclusions(comparison: Comparison) -> list[str]:
 
 
 def _about_few_cases(comparison: Comparison) -> list[str]:
-    found = [
-        rows[OVERALL].n for models in comparison.differences.values() for rows in models.values() if OVERALL in rows
-    ]
-    n = max(found, default=0)
+    found = [rows[OVERALL] for models in comparison.differences.values() for rows in models.values() if OVERALL in rows]
+    n = max((row.n for row in found), default=0)
     if not n:
         return []
     sentences = []
@@ -139,8 +137,9 @@ def _about_few_cases(comparison: Comparison) -> list[str]:
         sentences.append(
             f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
         )
-    if n < LEAST_FOR_A_TEST:
-        sentences.append(f"With {n} cases, no test can reach p < 0.05; evaluate at least {LEAST_FOR_A_TEST}.")
+    least = least_for_tests(sum(row.p is not None for row in found))
+    if n < least:
+        sentences.append(f"With {n} cases, no test can reach p < 0.05 here; evaluate at least {least}.")
     return sentences
 
 
@@ -150,8 +149,16 @@ def _verdict(comparison: Comparison, name: str, reference: str, measure: str, fo
     if interval := _interval(found, digits):
         amount += f" ({interval})"
     if not found.is_shown:
-        needed = f"; about {found.needed} cases would show a difference of this size" if found.needed else ""
+        needed = ""
+        if found.needed and found.needed > found.n:
+            needed = f"; about {found.needed} cases would show a difference of this size in a single test"
         return f"{name} against {reference}: {amount}: no difference shown{needed}."
+    if found.effect and (found.effect > 0) != (found.mean > 0):
+        most = "better" if (found.effect > 0) == COMPARED[measure] else "worse"
+        return (
+            f"{name} against {reference}: {amount}: {most} in most cases, {_p_is(found.p_adjusted)}, but a few large "
+            "differences turn the mean the other way."
+        )
     better = (found.mean > 0) == COMPARED[measure]
     return f"{name} against {reference}: {amount}: {'better' if better else 'worse'}, {_p_is(found.p_adjusted)}."
 

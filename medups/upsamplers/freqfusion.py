@@ -234,7 +234,8 @@ class OffsetGenerator(nn.Module):
         norm_groups = max(1, channels // _CHANNELS_PER_NORM_GROUP)
         if norm and channels % norm_groups:
             raise ValueError(
-                f"FreqFusion: compressed_channels must be divisible by {_CHANNELS_PER_NORM_GROUP}, got {channels}"
+                f"FreqFusion: compressed_channels must fill {norm_groups} groups evenly, got {channels}; a multiple of "
+                f"{_CHANNELS_PER_NORM_GROUP} always does"
             )
         self.norm_guide = GroupNorm(norm_groups, channels) if norm else nn.Identity()
         self.norm = GroupNorm(norm_groups, channels) if norm else nn.Identity()

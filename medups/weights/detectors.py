@@ -65,6 +65,10 @@ def adapt_mmdetection(published: Mapping[str, Tensor], module: nn.Module) -> dic
 
     There the background is the last class, and has neither box nor mask; here it is the first.
     """
+    if getattr(module, "conventions", "mmdetection") != "mmdetection":
+        raise ValueError(
+            "weights of mmdetection are for network.module.conventions=mmdetection, which computes as it does"
+        )
     ours = {}
     for name, value in _weights(published).items():
         if not _STEP.match(name):

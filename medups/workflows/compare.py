@@ -45,14 +45,18 @@ def compare(
     if not folders:
         raise InputError("compare: no folders were given")
     named: dict[str, list[Path]] = {}
+    without_name: set[str] = set()
     for folder in folders:
         name, separator, path = str(folder).partition("=")
         place = user_path(path if separator else folder).resolve()
         if any(place in places for places in named.values()):
             raise InputError(f"compare: {folder} was given twice")
-        if not separator and place.name in named:
-            raise InputError(f"compare: two folders have the name {place.name}; pass NAME={folder} for one of them")
-        named.setdefault(name if separator else place.name, []).append(place)
+        model = name if separator else place.name
+        if model in without_name or (not separator and model in named):
+            raise InputError(f"compare: two folders have the name {model}; pass NAME=FOLDER for both")
+        if not separator:
+            without_name.add(model)
+        named.setdefault(model, []).append(place)
     models = {name: [_read(path) for path in paths] for name, paths in named.items()}
     first = next(iter(models.values()))[0].summary
     for name, evaluated in models.items():

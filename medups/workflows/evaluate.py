@@ -26,7 +26,7 @@ class EvaluationResult:
 
     Args:
         evaluation: all scores; ``evaluation.summary()`` and ``evaluation.to_frame()`` view them.
-        not_compared: organs that only one side names.
+        not_compared: named organs that are not compared.
         unused_labels: labels without a prediction.
         folder: where files were written, or None.
     """

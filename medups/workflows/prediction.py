@@ -108,8 +108,10 @@ class PredictionRun(ABC):
         try:
             return self.segment(job, scan)
         except (torch.OutOfMemoryError, MemoryError) as error:
-            advice = "use a machine with more memory" if self.device.type == "cpu" else "predict it with --device cpu"
-            raise InputError(f"{job.scan.path}: needs more memory than the {self.device} has; {advice}") from error
+            where, advice = str(self.device), "predict it with --device cpu"
+            if self.device.type == "cpu":
+                where, advice = "this machine", "use one with more"
+            raise InputError(f"{job.scan.path}: needs more memory than {where} has; {advice}") from error
 
     @abstractmethod
     def read(self, job: Job) -> Any:

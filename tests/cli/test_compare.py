@@ -53,6 +53,27 @@ def test_a_difference_that_is_shown_and_one_that_is_not(tmp_path, dice, capsys, 
     assert "| better | Dice | 12 | +0.050 |" in (tmp_path / "out" / "comparison.md").read_text()
 
 
+def test_a_mean_against_most_cases(tmp_path, capsys, monkeypatch):
+    """One case is much worse and nineteen are better, which the test of ranks shows."""
+    monkeypatch.setattr("tests.cli.test_compare.CASES", [f"{number:04d}" for number in range(20)])
+    reference = evaluated(tmp_path / "reference", np.linspace(0.6, 0.9, 20))
+    other = np.linspace(0.6, 0.9, 20) + np.linspace(0.01, 0.03, 20)
+    other[19] = 0.1
+    assert medups("compare", reference, evaluated(tmp_path / "other", other)) == 0
+    said = " ".join(capsys.readouterr().out.split())
+    assert "other against reference: Dice -0.0" in said
+    assert "better in most cases, p = 0.0" in said
+    assert "but a few large differences turn the mean the other way" in said
+    assert ": worse" not in said
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_name_and_a_folder_of_that_name(tmp_path, dice, capsys, order):
+    one, other = (evaluated(tmp_path / name / "linear", dice) for name in ("a", "b"))
+    assert medups("compare", *[one, f"linear={other}"][::order]) == 2
+    assert "two folders have the name linear; pass NAME=FOLDER for both" in capsys.readouterr().err
+
+
 def test_few_cases(tmp_path, dice, capsys, monkeypatch):
     """No interval for two cases, and no claim of a test."""
     monkeypatch.setattr("tests.cli.test_compare.CASES", CASES[:2])
@@ -61,7 +82,7 @@ def test_few_cases(tmp_path, dice, capsys, monkeypatch):
     said = capsys.readouterr().out
     assert "b against a: Dice +0.100: no difference shown." in said
     assert "No interval is given for fewer than 3 cases" in said
-    assert "With 2 cases, no test can reach p < 0.05; evaluate at least 6." in said
+    assert "With 2 cases, no test can reach p < 0.05 here; evaluate at least 7." in said
 
 
 def test_runs_of_one_model(tmp_path, dice, capsys):

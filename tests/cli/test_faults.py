@@ -115,7 +115,7 @@ def test_a_scan_that_needs_too_much_memory(run, scans, tmp_path, monkeypatch, ca
     predict = ["predict", "--model", run[0] / "bundle", "--input", scans, "--output", tmp_path / "masks"]
     assert medups(*predict) == 2
     error = capsys.readouterr().err
-    assert "img0001.nii.gz: needs more memory than the cpu has; use a machine with more memory" in error
+    assert "img0001.nii.gz: needs more memory than this machine has; use one with more" in error
     assert list(masks_of(tmp_path / "masks")) == ["img0002.nii.gz"]
     monkeypatch.undo()
     assert medups(*predict) == 0

@@ -59,3 +59,11 @@ def test_unknown_names():
     assert organ_names("synapse8", []) == label_set("synapse8").names
     with pytest.raises(InputError, match="unique"):
         LabelSet("mine", {1: "liver", 2: "liver"})
+
+
+@pytest.mark.parametrize("ignored", [9, 255, -1])
+def test_volumes_cannot_ignore_ids(ignored):
+    """They would become background, or another organ."""
+    labels = LabelSet("own", {1: "liver", 2: "spleen"}, frozenset({ignored}))
+    with pytest.raises(InputError, match="ids to ignore are supported for pictures only"):
+        labels.convert(np.array([0, 1, 2]), LabelSet("target", {1: "spleen"}))

@@ -9,6 +9,8 @@ import pytest
 import SimpleITK as sitk
 
 from medups.data.labels import LabelSet, label_set
+from medups.data.volumes import Volume
+from medups.data.volumes.grid import resampled_to
 from medups.errors import InputError
 from medups.evaluation import evaluate, find_pairs
 from medups.evaluation.nnunet import dice_by_case, nnunet_summary
@@ -123,6 +125,12 @@ def test_the_summary_of_nnunet(pairs, tmp_path):
     assert list(dice_by_case(content, tmp_path / "summary.json")) == ["1", "2"]
     (tmp_path / "dataset.json").write_text('{"labels": {"background": 0, "liver": 1, "spleen": 2}}')
     assert list(dice_by_case(content, tmp_path / "summary.json")) == ["liver", "spleen"]
+    for name in ("1.3.6.1.4.1", "1.3.6.1.4.2"):  # names with dots are different cases
+        content["metric_per_case"].append({**content["metric_per_case"][0], "prediction_file": f"masks/{name}.nii.gz"})
+    assert {"1.3.6.1.4.1", "1.3.6.1.4.2"} <= set(dice_by_case(content, tmp_path / "summary.json")["liver"])
+    content["metric_per_case"].append(content["metric_per_case"][0])
+    with pytest.raises(InputError, match="is listed twice"):
+        dice_by_case(content, tmp_path / "summary.json")
     content["metric_per_case"][0]["metrics"]["1"] = {}
     with pytest.raises(InputError, match="damaged summary of nnU-Net"):
         dice_by_case(content, tmp_path / "summary.json")
@@ -149,3 +157,17 @@ def test_a_prediction_on_another_grid(tmp_path, rng):
     canonical = expected[:, ::-1, ::-1]
     assert canonical.any()
     assert (results[0].pred == canonical).mean() > 0.99  # voxels halfway between two may go either way
+
+
+def test_resampling_reaches_the_rim(tmp_path):
+    """A mask of thick slices covers the thin slices of the same field of view, up to both ends."""
+    thick = np.arange(1, 5, dtype=np.uint8).reshape(1, 1, 4) * np.ones((2, 2, 1), np.uint8)
+    volume = Volume(thick, np.diag([1.0, 1, 5, 1]), "thick")
+    affine = np.diag([1.0, 1, 1, 1])
+    affine[2, 3] = -2  # the first thick slice reaches from -2.5 to 2.5
+    fine = resampled_to(volume, Volume(np.zeros((2, 2, 20), np.uint8), affine, "thin"))
+    np.testing.assert_array_equal(fine.data[0, 0], np.repeat([1, 2, 3, 4], 5))
+    turned = np.diag([-1.0, 1, 5, 1])
+    turned[0, 3] = 1 + 1e-9
+    flipped = resampled_to(volume, Volume(np.zeros((2, 2, 4), np.uint8), turned, "flipped"))
+    np.testing.assert_array_equal(flipped.data, thick)

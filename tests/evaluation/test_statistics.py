@@ -7,7 +7,7 @@ import pytest
 from scipy import stats
 
 from medups.evaluation.comparison import OVERALL, Run, compare_runs
-from medups.evaluation.statistics import coverage, holm, paired_difference, rank_shares
+from medups.evaluation.statistics import coverage, holm, least_for_tests, paired_difference, rank_shares
 
 
 def test_holm_by_hand():
@@ -67,6 +67,15 @@ def test_the_number_of_cases_that_are_needed(rng):
     needed = paired_difference([pilot], [np.zeros(400)]).needed
     shown = [stats.wilcoxon(rng.normal(0.5, 1, needed)).pvalue < 0.05 for _ in range(400)]
     assert np.mean(shown) == pytest.approx(0.8, abs=0.06)
+
+
+@pytest.mark.parametrize(("tests", "least"), [(1, 6), (3, 7), (6, 8)])
+def test_the_fewest_cases_for_a_test(tests, least):
+    """All differences have one sign, so that each of the tests has the smallest p there is."""
+    for n in (least - 1, least):
+        p = stats.wilcoxon(np.arange(1.0, n + 1)).pvalue
+        assert (holm([p] * tests)[0] < 0.05) == (n == least)
+    assert least_for_tests(tests) == least
 
 
 def test_ranks_over_resampled_cases(rng):

@@ -178,6 +178,24 @@ def test_it_learns_and_predicts():
     assert found["semantic"].shape == (STUFF + 1, 60, 100)
 
 
+def test_the_coarsest_anchors_are_64_pixels_apart():
+    """torchvision divides the picture's size by the map's, which is 61 for 800 rows that are padded to 32."""
+    net = RCNN(1, "tiny", width=WIDTH, short=800, long=1333, conventions="mmdetection").eval()
+    images, _ = net.detector.transform([torch.zeros(3, 800, 1066)])
+    with torch.no_grad():
+        maps = list(net.detector.backbone(images.tensors).values())
+    boxes = net.detector.rpn.anchor_generator(images, maps)[0][-3 * maps[-1].shape[2] * maps[-1].shape[3] :]
+    centers = (boxes[::3, 1] + boxes[::3, 3]) / 2
+    assert centers.unique().diff().round().unique().tolist() == [64]
+
+
+def test_weights_need_their_conventions():
+    net = RCNN(THINGS, "tiny", stuff=STUFF, width=WIDTH, fifth_level=True)
+    swap_upsampling(net, "freqfusion", only="detector.backbone*", compressed_channels=8)
+    with pytest.raises(ValueError, match=r"network\.module\.conventions=mmdetection"):
+        load_published(net, published("freqfusion"), layout="rcnn-mmdetection")
+
+
 def test_unknown_conventions():
     with pytest.raises(ValueError, match="unknown conventions 'detectron'; expected one of torchvision, mmdetection"):
         RCNN(1, "tiny", conventions="detectron")

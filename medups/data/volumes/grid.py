@@ -106,7 +106,7 @@ def resampled_to(mask: Volume, image: Volume) -> Volume:
         return mask
     change = np.linalg.inv(mask.affine) @ image.affine
     data = ndimage.affine_transform(
-        mask.data, change[:3, :3], change[:3, 3], image.data.shape, order=0, mode="constant"
+        mask.data, change[:3, :3], change[:3, 3], image.data.shape, order=0, mode="grid-constant"
     )
     return replace(mask, data=data, affine=image.affine)
 

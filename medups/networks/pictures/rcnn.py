@@ -40,7 +40,10 @@ class RCNN(nn.Module):
         semantic_weight: of the background's loss.
         conventions: whose anchors and features of boxes, ``torchvision`` or ``mmdetection``; as in the weights.
         fifth_level: the map at 1/64 is a level of the pyramid, as in the released detectors with CARAFE and FreqFusion,
-            and not every second pixel of the map at 1/32. Pictures are then padded to a multiple of 64.
+            and not every second pixel of the map at 1/32.
+
+    Pictures are padded to a multiple of 32; with a fifth level or mmdetection's conventions to one of 64, so that the
+    coarsest anchors are 64 pixels apart.
 
     Raises:
         ImportError: torchvision is not installed.
@@ -71,7 +74,7 @@ class RCNN(nn.Module):
         per_map = [(side,) for side in sides], (mmdetection.RATIOS,) * len(sides)
         settings: dict[str, Any] = {
             "min_size": short, "max_size": long, "image_mean": [0.0] * 3, "image_std": [1.0] * 3,
-            "size_divisible": 64 if fifth_level else 32,
+            "size_divisible": 64 if fifth_level or conventions == "mmdetection" else 32,
             "rpn_anchor_generator": detection.anchor_utils.AnchorGenerator(*per_map),
             "box_head": detection.faster_rcnn.TwoMLPHead(width * 7**2, 4 * width),
             "box_predictor": detection.faster_rcnn.FastRCNNPredictor(4 * width, things + 1),
@@ -88,6 +91,7 @@ class RCNN(nn.Module):
             mmdetection.use_conventions(self.detector, sides)
         self.semantic = SemanticHead(width, stuff + 1) if stuff else None
         self.semantic_weight = semantic_weight
+        self.conventions = conventions
 
     def forward(self, batch: Mapping[str, Any]) -> dict[str, Tensor] | list[dict[str, Tensor]]:
         """Losses by name, or predictions.

@@ -49,22 +49,28 @@ def paired_difference_conv(
     steps = [dilation] * (key.ndim - 2) if isinstance(dilation, int) else list(dilation)
     if choose_backend(backend, key, query, in_graphs="torch") == "reference":
         return paired_difference_reference(key, query, weight, bias, steps, groups)
-    around = key_neighborhood(key, query, weight, bias, steps, groups)
+    around = key_neighborhood(key, query, weight, bias, steps, groups, backend)
     center = weight.sum(tuple(range(2, weight.ndim)), keepdim=True)
     return around - _conv(key)(query, center, groups=groups)
 
 
 def key_neighborhood(
-    key: Tensor, query: Tensor, weight: Tensor, bias: Tensor | None, dilation: Sequence[int], groups: int
+    key: Tensor,
+    query: Tensor,
+    weight: Tensor,
+    bias: Tensor | None,
+    dilation: Sequence[int],
+    groups: int,
+    backend: Backend | None = None,
 ) -> Tensor:
-    """The key term of :func:`paired_difference_conv`: a convolution evaluated at each query pixel."""
+    """The key term of :func:`paired_difference_conv`: a convolution evaluated at each query pixel; without a reference."""
     _check(key, query, weight)
     kernel = weight.shape[2:]
     if key.shape == query.shape:
         margins = [step * (n // 2) for step, n in zip(dilation, kernel, strict=True)]
         return _conv(key)(pad_replicate(key, margins), weight, bias, dilation=list(dilation), groups=groups)
     around = _conv(key)(pad_replicate(key, [n // 2 + 1 for n in kernel]), weight, bias, groups=groups)
-    return resize_linear(around, query.shape[2:], margin=1)
+    return resize_linear(around, query.shape[2:], margin=1, backend=backend)
 
 
 def _conv(x: Tensor) -> Callable[..., Tensor]:
