@@ -60,7 +60,7 @@ def remove_abandoned(folder: Path, prefix: str, suffix: str = "") -> None:
             if leftover.is_dir():
                 shutil.rmtree(leftover)
                 continue
-            with leftover.open("rb") as file:
+            with leftover.open("r+b") as file:  # locks on network file systems need a file open for writing
                 if lock(file.fileno()):
                     leftover.unlink()
 

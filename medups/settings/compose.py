@@ -85,6 +85,7 @@ def multirun(
         except Exception as error:
             if os.getpid() != parent:
                 raise
+            error.__traceback__ = error.__cause__ = error.__context__ = None  # they hold the run's network and data
             failed[output if output not in failed else f"{output} (run {HydraConfig.get().job.num})"] = error
 
     arguments, sys.argv = sys.argv, [sys.argv[0], "--multirun", "hydra/job_logging=disabled", *_home_quoted(overrides)]

@@ -262,7 +262,7 @@ class Trainer:
         for message in skipped:
             self.hooks.log(message)
         assert state is not None  # written by this run or an earlier one
-        return state
+        return {**state, "best_score": -math.inf} if skipped else state  # the score is of weights that are lost
 
     def _not_finite(self, quantity: str, value: float, step: int) -> NonFiniteLossError:
         size = self.plan.batch_size

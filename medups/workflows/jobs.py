@@ -71,7 +71,7 @@ def list_jobs(
         found = find_scans(source, scratch, series)
         scans, problems, set_aside = found.scans, found.problems, found.set_aside
     else:
-        scans, problems, set_aside = _named(source, cases), [], []
+        scans, problems, set_aside = _named(source, cases, scratch, series), [], []
     kind = _format_of(output)
     if kind is not None:
         if len(scans) > 1:
@@ -94,8 +94,8 @@ def list_jobs(
     return Jobs(_checked(source, jobs), output, problems, set_aside)
 
 
-def _named(source: Path, cases: Sequence[str]) -> list[ScanFile]:
-    by_key = scan_files_by_key(source)
+def _named(source: Path, cases: Sequence[str], scratch: Path | None, series: str | None) -> list[ScanFile]:
+    by_key = scan_files_by_key(source, scratch, series)
     unknown = [name for name in cases if name not in by_key]
     if unknown:
         raise InputError(f"{source}: no scans for the cases {', '.join(unknown)}; the folder has {', '.join(by_key)}")

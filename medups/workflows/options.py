@@ -47,7 +47,9 @@ class PredictOptions:
             raise InputError(f"{', '.join(wrong)}: not available for a model of pictures, only {' and '.join(allowed)}")
 
     def check(self, labels: LabelSet) -> None:
-        """Raise InputError for an organ that is not in ``labels``."""
+        """Raise InputError for an organ that is not in ``labels``, or for none."""
+        if self.organs is not None and not self.organs:
+            raise InputError("organs: name at least one, or omit it for all")
         for name, organs in (
             ("organs", self.organs), ("largest_component", self.largest_component), ("fill_holes", self.fill_holes),
         ):  # fmt: skip

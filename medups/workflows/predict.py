@@ -71,7 +71,7 @@ def predict(
         progress: shows messages and progress bars; nothing by default.
 
     Returns:
-        The first file of each mask, including existing ones.
+        The first file of each mask, including existing ones; without masks that have no organ and are only DICOM.
 
     Raises:
         InputError: an invalid bundle, name or output, before anything is written; or scans that could not be segmented,
@@ -84,7 +84,7 @@ def predict(
     chosen = available_device(device)
     folder = user_path(model)
     bundle = load_bundle(folder, chosen)
-    names = _names(bundle, cases, str(model))
+    names = _case_names(bundle, cases, str(model))
     picture_run = _PICTURE_RUNS.get(bundle.task)
     if picture_run is not None:
         options.check_pictures()
@@ -101,8 +101,8 @@ def predict(
                 user_path(source), user_path(output), names, formats=formats, series=series, scratch=Path(scratch)
             )
         run = start(bundle, chosen, options, _settings(folder, options), progress, shares, listed.folder)
-        run.all(listed, skip_existing)
-    return [job.mask for job in listed.jobs]
+        run.predict_all(listed, skip_existing)
+    return [job.mask for job in listed.jobs if job.mask.exists()]
 
 
 class _VolumeRun(PredictionRun):
@@ -124,6 +124,8 @@ class _VolumeRun(PredictionRun):
     def write(self, job: Job, done: _Segmented) -> None:
         scan, labels, ids = done.scan, done.labels, done.mask.ids
         files = write_masks(job.files, ids, scan, labels)
+        if missing := [path.name for path in job.files.values() if path not in files]:
+            self.progress.log(f"{job.scan.name}: no organ was found, so {', '.join(missing)} was not written")
         if done.mask.uncertainty is not None:
             files.append(job.mask.with_name(job.scan.name + UNCERTAINTY))
             write_bytes(files[-1], nifti_mask_bytes(files[-1], done.mask.uncertainty, scan))
@@ -136,7 +138,8 @@ class _VolumeRun(PredictionRun):
         if self.folder is not None:
             facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
             self.record(job, files, done.seconds, scan.warnings, facts)
-        self.progress.log(str(job.mask))
+        if job.mask in files:
+            self.progress.log(str(job.mask))
 
 
 @dataclass(frozen=True)
@@ -193,11 +196,11 @@ def _settings(bundle: Path, options: PredictOptions) -> dict[str, Any]:
     return {"model": digest.hexdigest(), **chosen}
 
 
-def _names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list[str] | None:
+def _case_names(bundle: Model, cases: Sequence[str] | str | None, model: str) -> list[str] | None:
     if cases is None:
         return None
     if isinstance(cases, str):
-        names = list(bundle.split[cases] if cases in bundle.split else cases.split(","))
+        names = list(bundle.split[cases] if cases in bundle.split else (name.strip() for name in cases.split(",")))
     else:
         names = list(cases)
     if not names:

@@ -45,10 +45,9 @@ class FoundRun(PictureRun):
     def drawn(self, done: PredictedPicture, title: str) -> bytes:
         return objects_png(done.picture, {"prediction": done.prediction}, self.model.labels, title)
 
-    def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
-        super().finish(listed, failed)
-        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
-            write_json(self.folder / f"{self.subfolder}.json", self._joined(self.folder, listed.jobs))
+    def summarize(self, folder: Path, listed: Jobs) -> None:
+        super().summarize(folder, listed)
+        write_json(folder / f"{self.subfolder}.json", self._joined(folder, listed.jobs))
 
     def _joined(self, folder: Path, jobs: Sequence[Job]) -> dict[str, Any]:
         """The files of this command's pictures as one, without those that failed; ids that are not unique are replaced.

@@ -140,7 +140,6 @@ class ClassRun(PictureRun):
     def drawn(self, done: PredictedPicture, title: str) -> bytes:
         return side_by_side_png(done.picture, {"prediction": done.prediction}, self.model.labels, title)
 
-    def finish(self, listed: Jobs, failed: list[tuple[Job, str]]) -> None:
-        super().finish(listed, failed)
-        if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
-            write_json(self.folder / CLASSES, self.model.labels.as_dict())
+    def summarize(self, folder: Path, listed: Jobs) -> None:
+        super().summarize(folder, listed)
+        write_json(folder / CLASSES, self.model.labels.as_dict())

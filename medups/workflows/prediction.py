@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from medups.workflows.stages import in_stages
 
 Organs = Mapping[str, OrganFacts]
 _SHOWN = 8  # failures in the last message
+_HOST_ALLOCATOR = "DefaultCPUAllocator"  # in torch's error when the host has no memory left
 _READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
 
 
@@ -37,9 +39,9 @@ class PredictionRun(ABC):
     progress: Progress
     shares: Shares
     folder: Path | None
-    _read_from: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)  # states of scans in work
+    _states_when_read: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)  # of scans in work
 
-    def all(self, listed: Jobs, skip_existing: bool) -> None:
+    def predict_all(self, listed: Jobs, skip_existing: bool) -> None:
         """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
         total = len(listed.jobs) + len(listed.problems)
         if self.shares.rank == 0:
@@ -57,9 +59,7 @@ class PredictionRun(ABC):
                 else:
                     yield job
 
-        for job, error in in_stages(
-            pending(), (self._read_complete, self._segment_within_memory, self.write), ahead=is_small
-        ):
+        for job, error in in_stages(pending(), (self._read, self._segment, self._write), ahead=is_small):
             if error is not None:
                 failed.append((job, str(error)))
                 if total > 1:
@@ -80,7 +80,7 @@ class PredictionRun(ABC):
                 write_failure(self.folder, job.scan, reason)
         self.shares.wait("scans done")
         if self.folder is not None and self.folder.is_dir() and self.shares.rank == 0:
-            write_summary(self.folder, [job.scan.name for job in listed.jobs], listed.problems)
+            self.summarize(self.folder, listed)
         self.shares.wait("summary written")
 
     def _is_done(self, job: Job, skip_existing: bool) -> bool:
@@ -93,25 +93,43 @@ class PredictionRun(ABC):
     ) -> None:
         """Record the files of a job, with the state that its scan had when it was read."""
         if self.folder is not None:
-            state = self._read_from.pop(job.scan.name)
+            state = self._states_when_read.pop(job.scan.name)
             write_record(self.folder, job.scan, state, self.settings, files, seconds, list(warnings), organs or {})
 
-    def _read_complete(self, job: Job) -> Any:
-        self._read_from[job.scan.name] = scan_state(job.scan)
+    def _read(self, job: Job) -> Any:
+        self._states_when_read[job.scan.name] = scan_state(job.scan)
         files = scan_files(job.scan)
         before = file_states(files)
-        scan = self.read(job)
+        with self._reported(job):
+            scan = self.read(job)
         require_unchanged(files, before)
         return scan
 
-    def _segment_within_memory(self, job: Job, scan: Any) -> Any:
-        try:
+    def _segment(self, job: Job, scan: Any) -> Any:
+        with self._reported(job):
             return self.segment(job, scan)
-        except (torch.OutOfMemoryError, MemoryError) as error:
+
+    def _write(self, job: Job, done: Any) -> None:
+        with self._reported(job):
+            self.write(job, done)
+
+    @contextmanager
+    def _reported(self, job: Job) -> Iterator[None]:
+        """Report a scan that does not fit into memory, so that the others are still predicted."""
+        try:
+            yield
+        except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
+            on_host = isinstance(error, MemoryError) or _HOST_ALLOCATOR in str(error)
+            if not on_host and not isinstance(error, torch.OutOfMemoryError):
+                raise
             where, advice = str(self.device), "predict it with --device cpu"
-            if self.device.type == "cpu":
+            if on_host or self.device.type == "cpu":
                 where, advice = "this machine", "use one with more"
             raise InputError(f"{job.scan.path}: needs more memory than {where} has; {advice}") from error
+
+    def summarize(self, folder: Path, listed: Jobs) -> None:
+        """Write what describes the folder as a whole; only one process does."""
+        write_summary(folder, [job.scan.name for job in listed.jobs], listed.problems)
 
     @abstractmethod
     def read(self, job: Job) -> Any:

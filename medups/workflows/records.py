@@ -19,6 +19,7 @@ import monai
 import torch
 
 import medups
+from medups.data.volumes.files import files_of
 from medups.data.volumes.find import ScanFile
 from medups.errors import InputError
 from medups.io.files import file_sha256, read_json, write_csv, write_json
@@ -116,8 +117,10 @@ def write_summary(folder: Path, names: list[str], problems: list[str]) -> None:
 
 
 def scan_files(scan: ScanFile) -> list[Path]:
-    """The files that a scan is read from."""
-    return [scan.path] if scan.series is None else sorted({member.file for member in scan.series.slices})
+    """The files that a scan is read from; for one from an archive, the archive."""
+    if scan.archive is not None:
+        return [scan.archive]
+    return files_of(scan.path) if scan.series is None else sorted({member.file for member in scan.series.slices})
 
 
 def scan_state(scan: ScanFile) -> dict[str, Any]:
@@ -125,7 +128,7 @@ def scan_state(scan: ScanFile) -> dict[str, Any]:
     files = scan_files(scan)
     sizes = [file.stat() for file in files if file.is_file()]
     return {
-        "path": str(scan.path),
+        "path": str(scan.path if scan.archive is None else scan.archive / scan.name),
         "files": len(files),
         "bytes": sum(entry.st_size for entry in sizes),
         "modified": max((entry.st_mtime_ns for entry in sizes), default=0),

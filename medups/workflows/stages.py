@@ -15,7 +15,7 @@ Stages = tuple[Callable[[Item], Any], Callable[[Item, Any], Any], Callable[[Item
 def in_stages(
     items: Iterator[Item], stages: Stages[Item], ahead: Callable[[Item], bool]
 ) -> Iterator[tuple[Item, InputError | None]]:
-    """Yield every item when it is done, in order, with the InputError of the stage that refused it.
+    """Yield every item as it ends, with the InputError of the stage that refused it.
 
     Args:
         stages: read an item; work on what was read; write the result. Work is done in the calling thread, and at most

@@ -28,7 +28,7 @@ from medups.report.run_log import RunLog, open_run_log
 from medups.settings.compose import as_dict
 from medups.settings.schema import Settings
 from medups.tasks.task import Batch
-from medups.training.distributed import launch, make_fabric, samples_per_process
+from medups.training.distributed import is_first, launch, make_fabric, samples_per_process
 from medups.training.memory import estimate_memory
 from medups.training.objective import objective
 from medups.training.plan import Plan
@@ -82,10 +82,19 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     fabric = make_fabric(*_devices(settings))
     run = set_up_run(settings, dataset, progress)
     plan = plan_of(settings.training, len(run.samples.source))
-    launch(fabric)
-    samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
-    alone = only_process(folder, "a training run") if fabric.is_global_zero else nullcontext()
-    with alone, open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
+    with only_process(folder, "a training run") if is_first() else nullcontext():
+        done, _ = progress_of(folder / "checkpoints", identity)  # another run may have ended meanwhile
+        launch(fabric)
+        samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
+        return _train(fabric, run, plan, identity, progress, done)
+
+
+def _train(
+    fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], progress: Progress, done: int
+) -> TrainResult:
+    settings, folder = run.settings, output_folder(run.settings)
+    bundle = folder / "bundle"
+    with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
         if fabric.is_global_zero:
             write_json(folder / "config.json", as_dict(settings))
             if run.weights is not None:

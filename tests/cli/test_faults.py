@@ -6,17 +6,24 @@ import json
 import os
 import shutil
 import time
+import zipfile
 
+import nibabel as nib
 import numpy as np
 import pytest
+import SimpleITK as sitk
 import torch
 
 from medups.data.cache import cases
+from medups.data.labels import LabelSet
+from medups.data.volumes.files import files_of
+from medups.data.volumes.masks import write_masks
 from medups.data.volumes.read import read_scan
 from medups.io.locks import only_process
 from medups.networks.transunet import TransUNet
 from medups.workflows import predict as prediction
 from tests.cli.commands import medups
+from tests.dicom_series import write_series
 
 
 @pytest.fixture
@@ -186,3 +193,88 @@ def test_two_processes_do_not_train_in_one_folder(run, tmp_path, capsys):
     assert medups("train", *other(recipe, tmp_path / "run")) == 0
     report = json.loads((tmp_path / "run" / "config.json").read_text())
     assert report["training"]["steps"] == 6
+
+
+def test_voxels_beside_a_header_are_part_of_the_scan(run, phantoms, tmp_path):
+    """If only the file of the voxels changes, the mask is made again, and a training case is cached again."""
+    volume = nib.load(phantoms / "img" / "img0001.nii.gz")
+    image = sitk.GetImageFromArray(np.asanyarray(volume.dataobj).astype(np.int16).T)
+    scans = tmp_path / "scans"
+    scans.mkdir()
+    sitk.WriteImage(image, str(scans / "one.mhd"))
+    predict = ["predict", "--model", run[0] / "bundle", "--input", scans, "--output"]
+    assert medups(*predict, tmp_path / "masks") == 0
+    before = masks_of(tmp_path / "masks")
+    header = (scans / "one.mhd").read_bytes()
+    sitk.WriteImage(image[:, ::-1], str(scans / "one.mhd"))
+    (scans / "one.mhd").write_bytes(header)
+    assert medups(*predict, tmp_path / "masks") == 0
+    assert medups(*predict, tmp_path / "expected") == 0
+    assert masks_of(tmp_path / "masks") == masks_of(tmp_path / "expected") != before
+    assert [path.name for path in files_of(scans / "one.mhd")] == ["one.mhd", "one.raw"]
+    (scans / "two.nhdr").write_text("NRRD0004\ntype: short\ndata file: two.raw\n\n")
+    assert [path.name for path in files_of(scans / "two.nhdr")] == ["two.nhdr", "two.raw"]
+    assert [path.name for path in files_of(scans / "three.hdr")] == ["three.hdr", "three.img"]
+
+
+def test_archives_are_resumed(run, scans, tmp_path, capsys):
+    """The scans of an archive that did not change are kept; those of another archive are not."""
+    archive = tmp_path / "scans.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for path in sorted(scans.iterdir()):
+            file.write(path, path.name)
+    predict = ["predict", "--model", run[0] / "bundle", "--input", archive, "--output", tmp_path / "masks"]
+    assert medups(*predict) == 0
+    assert medups(*predict) == 0
+    assert "kept 2 existing masks" in capsys.readouterr().out
+    os.utime(archive, ns=(1, 1))
+    assert medups(*predict) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert medups(*predict[:-1], tmp_path / "one", "--cases", " 0001") == 0
+    assert len(masks_of(tmp_path / "one")) == 1
+
+
+def test_a_host_without_memory(run, scans, tmp_path, monkeypatch, capsys):
+    """torch's error on a CPU, while a mask is written; and Python's, while a scan is read."""
+    original, read = prediction.organ_facts, prediction.read_scan
+
+    def no_room(scan, resample=False):
+        if scan.name == "img0002":
+            raise MemoryError
+        return read(scan, resample)
+
+    def full(*arguments):
+        raise RuntimeError("[enforce fail at alloc_cpu.cpp:119] DefaultCPUAllocator: can't allocate memory")
+
+    monkeypatch.setattr(prediction, "organ_facts", full)
+    monkeypatch.setattr(prediction, "read_scan", no_room)
+    assert medups("predict", "--model", run[0] / "bundle", "--input", scans, "--output", tmp_path / "masks") == 2
+    error = capsys.readouterr().err
+    for name in ("img0001", "img0002"):
+        assert f"{name}.nii.gz: needs more memory than this machine has" in error
+    monkeypatch.setattr(prediction, "organ_facts", original)
+
+    def other(*arguments):
+        raise RuntimeError("something else")
+
+    monkeypatch.setattr(prediction, "organ_facts", other)
+    assert medups("predict", "--model", run[0] / "bundle", "--input", scans, "--output", tmp_path / "other") == 1
+
+
+def test_no_organs_at_all_are_refused(run, scans, tmp_path, capsys):
+    predict = ["predict", "--model", run[0] / "bundle", "--input", scans, "--output", tmp_path / "masks"]
+    assert medups(*predict, "--organs", "") == 2
+    assert "organs: name at least one" in capsys.readouterr().err
+
+
+def test_an_older_dicom_mask_does_not_stay(tmp_path, rng):
+    """DICOM has no mask without organs, so that an older file would be taken for the new mask."""
+    write_series(tmp_path / "series", voxels=rng.integers(-100, 100, (6, 16, 16)).astype(np.int16))
+    scan, labels = read_scan(tmp_path / "series"), LabelSet("own", {1: "liver"})
+    files = {"rtstruct": tmp_path / "a.rtstruct.dcm"}
+    ids = np.zeros(scan.data.shape, np.uint8)
+    ids[4:9, 4:9, 2:4] = 1
+    assert write_masks(files, ids, scan, labels) == [files["rtstruct"]]
+    assert files["rtstruct"].is_file()
+    assert write_masks(files, ids * 0, scan, labels) == []
+    assert not files["rtstruct"].exists()

@@ -60,6 +60,25 @@ def test_one_process_at_a_time(tmp_path, started):
         pass
 
 
+def test_workers_do_not_keep_the_lock(tmp_path):
+    """A data worker that was forked under the lock lives on, because a notebook keeps the failed run."""
+    go_on = processes.Event()
+    worker = processes.Process(target=go_on.wait, args=(60,))
+    (tmp_path / "file").touch()
+    with only_process(tmp_path, "a training run"):
+        worker.start()
+    with only_process(tmp_path, "a training run"):
+        pass
+    go_on.set()
+    worker.join()
+
+
+def test_a_folder_in_which_nothing_was_written_is_removed(tmp_path):
+    with only_process(tmp_path / "run", "a training run"):
+        pass
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_file_system_without_locks_grants_them(tmp_path, monkeypatch):
     def refuse(handle, operation):
         raise OSError(95, "Operation not supported")

@@ -20,10 +20,10 @@ from medups.data.cases import Case
 from medups.data.labels import LabelSet
 from medups.data.parallel import in_parallel
 from medups.data.transforms import without_transform_record
+from medups.data.volumes.files import files_of
 from medups.data.volumes.grid import ORIENTATION, Grid, on_grid_of
 from medups.data.volumes.read import read_labels, read_scan
 from medups.data.volumes.resize import resize_image, resize_labels, resized_shape
-from medups.data.volumes.transunet import files_of
 from medups.errors import InputError
 from medups.io.files import file_sha256, file_states, require_unchanged, user_path
 

@@ -29,11 +29,13 @@ class ScanFile:
         path: a file, or the folder of a DICOM series.
         name: unique among the scans found together, for the files written about it.
         series: the series in the folder, for DICOM.
+        archive: the archive that the scan was unpacked from.
     """
 
     path: Path
     name: str
     series: DicomSeries | None = None
+    archive: Path | None = None
 
 
 @dataclass
@@ -99,17 +101,20 @@ def scans_by_key(path: Path) -> dict[str, Path]:
     return {key: scan.path for key, scan in scan_files_by_key(path).items()}
 
 
-def scan_files_by_key(path: Path) -> dict[str, ScanFile]:
+def scan_files_by_key(path: Path, scratch: Path | None = None, series: str | None = None) -> dict[str, ScanFile]:
     """The scans directly in a folder, each a file or a folder of one DICOM series, keyed by :func:`case_key`.
 
     nnU-Net's ``_0000`` is dropped if all names have it.
 
+    Args:
+        path, scratch, series: see :func:`find_scans`.
+
     Raises:
         InputError: no scans, two scans with the same key, or an entry that looks like a scan and would be left out.
     """
-    found = find_scans(path)
+    found = find_scans(path, scratch, series)
     for scan in found.scans:
-        if path.is_dir() and path not in (scan.path, scan.path.parent):
+        if path.is_dir() and scan.archive is None and path not in (scan.path, scan.path.parent):
             found.problems.append(f"{scan.path}: below a folder in {path}; put all scans directly into {path}")
     if found.problems:
         raise InputError("; ".join(found.problems))
@@ -183,7 +188,7 @@ def _add_archive(file: Path, prefix: str, scratch: Path | None, found: Found) ->
     for scan in inside.scans:
         own = case_name(file)
         name = own if len(inside.scans) == 1 else f"{own}_{scan.name}"
-        found.scans.append(ScanFile(scan.path, "_".join(filter(None, (prefix, name))), scan.series))
+        found.scans.append(ScanFile(scan.path, "_".join(filter(None, (prefix, name))), scan.series, file))
 
 
 def _add_one_file_series(file: Path, found: Found) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path, PurePosixPath
 
 from medups.data.volumes.volume import MAX_VOXELS
@@ -40,6 +41,18 @@ def check_header(path: Path) -> None:
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
     (_check_nrrd if path.suffix in (".nrrd", ".nhdr") else _check_meta)(path, start, size)
+
+
+def voxels_beside(path: Path) -> Path | None:
+    """The file of the voxels that a header names, whether or not it exists; None if they follow the header."""
+    with suppress(OSError), path.open("rb") as file:
+        start = file.read(_LONGEST_HEADER)
+        name = re.search(
+            rb"^(?:data ?file[ \t]*:|ElementDataFile[ \t]*=)[ \t]*([^\r\n]+)", start, re.MULTILINE | re.IGNORECASE
+        )
+        if name and name[1].strip().upper() != b"LOCAL":
+            return path.parent / name[1].decode("utf-8", errors="replace").strip()
+    return None
 
 
 def _check_nrrd(path: Path, start: bytes, size: int) -> None:

@@ -26,13 +26,6 @@ def is_preprocessed(path: Path) -> bool:
     return path.name.endswith((".h5", "_slice*.npz"))
 
 
-def files_of(path: Path) -> list[Path]:
-    """The files behind a case's path: itself, the files of a folder, or the matches of a pattern."""
-    if "*" in path.name:
-        return sorted(path.parent.glob(path.name))
-    return sorted(file for file in path.iterdir() if file.is_file()) if path.is_dir() else [path]
-
-
 def read_preprocessed(path: Path, key: str) -> Volume:
     """``image`` in Hounsfield units, clipped to [-125, 275], or ``label``. The spacing is unknown and set to 1.
 
@@ -50,7 +43,7 @@ def read_preprocessed(path: Path, key: str) -> Volume:
 
 
 def _read_slices(pattern: Path, key: str) -> NDArray[Any]:
-    files = files_of(pattern)
+    files = sorted(pattern.parent.glob(pattern.name))
     numbers = [int(file.stem.rpartition("_slice")[2]) for file in files]
     holes = sorted(set(range(max(numbers, default=0) + 1)) - set(numbers))
     if holes:

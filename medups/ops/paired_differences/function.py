@@ -63,7 +63,7 @@ def key_neighborhood(
     groups: int,
     backend: Backend | None = None,
 ) -> Tensor:
-    """The key term of :func:`paired_difference_conv`: a convolution evaluated at each query pixel; without a reference."""
+    """The key term of :func:`paired_difference_conv`, a convolution evaluated at each query pixel."""
     _check(key, query, weight)
     kernel = weight.shape[2:]
     if key.shape == query.shape:

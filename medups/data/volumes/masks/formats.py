@@ -35,7 +35,8 @@ def case_files(folder: Path, name: str, formats: Sequence[str]) -> dict[str, Pat
 def write_masks(files: Mapping[str, Path], ids: NDArray[np.uint8], scan: Volume, labels: LabelSet) -> list[Path]:
     """Write a mask in several formats, all or none; NIfTI has a table of its ids beside it.
 
-    Returns the written files. DICOM cannot express a mask without any organ, so for such a mask its files are left out.
+    Returns the written files. DICOM cannot express a mask without any organ: its files are then left out, and older
+    ones removed.
 
     Args:
         files: by format.
@@ -57,4 +58,7 @@ def write_masks(files: Mapping[str, Path], ids: NDArray[np.uint8], scan: Volume,
             file.write(content)
             file.flush()
             os.fsync(file.fileno())  # a full disk raises here, before any file replaces an old one
+    for path in files.values():
+        if path not in contents:
+            path.unlink(missing_ok=True)
     return list(contents)
