@@ -48,6 +48,7 @@ def only_process(folder: Path, work: str) -> Iterator[None]:
                 if list(folder.iterdir()) == [path]:
                     path.unlink()
                     folder.rmdir()
+            with suppress(OSError):
                 fcntl.flock(handle, fcntl.LOCK_UN)  # also for workers that were forked meanwhile
     finally:
         os.close(handle)
