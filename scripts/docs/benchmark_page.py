@@ -167,7 +167,7 @@ def answer(runs: list[dict[str, Any]]) -> Iterator[str]:
     volumes = {r["upsampler"]: r for r in records if "3-D" in r["network"]}
     own = slices["bilinear"]["parameters"]
     least = volumes["native"]["peak_bytes"]
-    yield "| upsampler | a training step, 2-D | a slice, 2-D | a volume, 3-D | memory, 3-D | parameters, 2-D |"
+    yield "| upsampler | training step, 2-D | prediction, 2-D | prediction, 3-D | memory, 3-D | added parameters, 2-D |"
     yield "|---|--:|--:|--:|--:|--:|"
     for name in sorted(slices.keys() & volumes.keys(), key=lambda name: volumes[name]["against"]):
         step = f"{steps[name]:.2f}" if name in steps else ""
