@@ -86,8 +86,8 @@ def _cause(error: Exception) -> str:
     if killed or isinstance(error, ConnectionError | EOFError):  # a worker that dies while it sends a batch
         signal = (killed and killed[1]) or "no message"
         return (
-            f"a data worker died ({signal.strip()}), usually because memory ran out: lower training.workers or "
-            "training.batch_size; the last checkpoint is intact"
+            f"a data worker died ({signal.strip()}), usually because memory ran out: lower training.workers and "
+            "repeat the command; the last checkpoint is intact"
         )
     lines = str(error).strip().splitlines()
     return f"a sample could not be prepared: {lines[-1] if lines else type(error).__name__}"

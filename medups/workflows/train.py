@@ -142,7 +142,10 @@ def _fit(
     try:
         return trainer.run()
     except torch.OutOfMemoryError as error:
-        advice = "set training.accumulate=2 or more (the samples stay the same), or training.precision=bf16-mixed"
+        advice = (
+            "set training.accumulate=2 or more (the samples stay the same), or training.precision=bf16-mixed, and "
+            "another output"
+        )
         raise torch.OutOfMemoryError(f"{error}; {advice}") from error
 
 
