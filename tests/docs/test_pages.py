@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from medups.cli.main import _parser
+from medups.cli.main import _parser, main
 from medups.settings.compose import compose
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -89,6 +89,16 @@ def test_commands_exist_with_their_options(page):
         options, rest = _parser().parse_known_args(words)
         assert callable(options.run)
         assert not [word for word in rest if word.startswith("-")], words
+
+
+def test_the_first_page_runs(tmp_path, monkeypatch):
+    """Its commands from top to bottom, with a shorter training, leave what it shows."""
+    monkeypatch.chdir(tmp_path)
+    for words in commands_of(ROOT / "docs" / "index.md"):
+        shorter = ["training.steps=4", "training.batch_size=2", "training.workers=0"] if words[0] == "train" else []
+        assert main([*words, *shorter]) == 0
+    for name in ("run/bundle/models/model.pt", "masks/img0004.preview.png", "masks/organs.csv", "scores/report.html"):
+        assert (tmp_path / name).is_file()
 
 
 def test_settings_in_the_documentation_exist():
