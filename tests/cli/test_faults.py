@@ -212,7 +212,9 @@ def test_voxels_beside_a_header_are_part_of_the_scan(run, phantoms, tmp_path):
     assert medups(*predict, tmp_path / "expected") == 0
     assert masks_of(tmp_path / "masks") == masks_of(tmp_path / "expected") != before
     assert [path.name for path in files_of(scans / "one.mhd")] == ["one.mhd", "one.raw"]
-    (scans / "two.nhdr").write_text("NRRD0004\ntype: short\ndata file: two.raw\n\n")
+    fields = ["NRRD0004", "type: short", "dimension: 3", "sizes: 2 2 2", "encoding: raw", "data file: two.raw"]
+    (scans / "two.nhdr").write_text("\n".join(fields) + "\n\n")
+    (scans / "two.raw").write_bytes(bytes(16))
     assert [path.name for path in files_of(scans / "two.nhdr")] == ["two.nhdr", "two.raw"]
     assert [path.name for path in files_of(scans / "three.hdr")] == ["three.hdr", "three.img"]
 
@@ -278,3 +280,13 @@ def test_an_older_dicom_mask_does_not_stay(tmp_path, rng):
     assert files["rtstruct"].is_file()
     assert write_masks(files, ids * 0, scan, labels) == []
     assert not files["rtstruct"].exists()
+
+
+@pytest.mark.parametrize("name", ["a" * 400, "missing.raw"])
+def test_a_header_that_names_no_file_does_not_stop_the_others(run, scans, tmp_path, capsys, name):
+    fields = ["NRRD0004", "type: short", "dimension: 3", "sizes: 2 2 2", "encoding: raw", "endian: little"]
+    (scans / "bad.nhdr").write_text("\n".join([*fields, f"data file: {name}"]) + "\n\n")
+    assert medups("predict", "--model", run[0] / "bundle", "--input", scans, "--output", tmp_path / "masks") == 2
+    error = capsys.readouterr().err
+    assert "1 of 3 scans failed, the others are done" in error
+    assert "does not exist beside the header" in error

@@ -31,31 +31,30 @@ _META_TYPES = {
 _NUMBER = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?")
 
 
-def check_header(path: Path) -> None:
-    """Raise InputError for a header that is damaged, promises more voxels than the file can hold, or names a file of
-    voxels outside its folder."""
+def check_header(path: Path) -> Path | None:
+    """The file of the voxels, if the header names one beside it.
+
+    Raises:
+        InputError: a header that is damaged, promises more voxels than the file can hold, or names a file of voxels
+            that does not exist or is outside its folder.
+    """
     try:
         with path.open("rb") as file:
             start = file.read(_LONGEST_HEADER)
         size = path.stat().st_size
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from error
-    (_check_nrrd if path.suffix in (".nrrd", ".nhdr") else _check_meta)(path, start, size)
+    return (_check_nrrd if path.suffix in (".nrrd", ".nhdr") else _check_meta)(path, start, size)
 
 
 def voxels_beside(path: Path) -> Path | None:
-    """The file of the voxels that a header names, whether or not it exists; None if they follow the header."""
-    with suppress(OSError), path.open("rb") as file:
-        start = file.read(_LONGEST_HEADER)
-        name = re.search(
-            rb"^(?:data ?file[ \t]*:|ElementDataFile[ \t]*=)[ \t]*([^\r\n]+)", start, re.MULTILINE | re.IGNORECASE
-        )
-        if name and name[1].strip().upper() != b"LOCAL":
-            return path.parent / name[1].decode("utf-8", errors="replace").strip()
+    """The file of the voxels, if an intact header names one beside it; reading reports any other header."""
+    with suppress(InputError):
+        return check_header(path)
     return None
 
 
-def _check_nrrd(path: Path, start: bytes, size: int) -> None:
+def _check_nrrd(path: Path, start: bytes, size: int) -> Path | None:
     if not re.match(rb"NRRD000[1-5]\r?\n", start):
         raise InputError(f"{path}: not a NRRD file")
     head = re.split(rb"\r?\n\r?\n", start, maxsplit=1)[0]
@@ -78,10 +77,10 @@ def _check_nrrd(path: Path, start: bytes, size: int) -> None:
         if name in fields and not re.fullmatch(r"-?\d{1,9}", fields[name]):
             raise InputError(f"{path}: {name} must be a whole number, found {fields[name]!r}")
     external = fields.get("data file", fields.get("datafile"))
-    _check_size(path, sizes, width, size, external, encoding in ("raw", "hex"))
+    return _check_size(path, sizes, width, size, external, encoding in ("raw", "hex"))
 
 
-def _check_meta(path: Path, start: bytes, size: int) -> None:
+def _check_meta(path: Path, start: bytes, size: int) -> Path | None:
     head, found, rest = start.partition(b"ElementDataFile")
     if not found or not re.match(rb"[ \t]*=", rest):
         raise InputError(f"{path}: not a MetaImage file: ElementDataFile is missing")
@@ -107,7 +106,7 @@ def _check_meta(path: Path, start: bytes, size: int) -> None:
         raise InputError(f"{path}: ElementNumberOfChannels must be 1 to 1024, found {channels}")
     name = rest.partition(b"=")[2].split(b"\n")[0].decode("utf-8", errors="replace").strip()
     raw = fields.get("CompressedData", "False").lower() != "true"
-    _check_size(path, sizes, width * channels, size, None if name.upper() == "LOCAL" else name, raw)
+    return _check_size(path, sizes, width * channels, size, None if name.upper() == "LOCAL" else name, raw)
 
 
 def _field(path: Path, name: str, value: str) -> str:
@@ -145,13 +144,15 @@ def _check_numbers(path: Path, name: str, text: str) -> int:
     return len(parts)
 
 
-def _check_size(path: Path, sizes: list[int], width: int, size: int, external: str | None, raw: bool) -> None:
+def _check_size(path: Path, sizes: list[int], width: int, size: int, external: str | None, raw: bool) -> Path | None:
+    voxels = None
     if external is not None:
         name = PurePosixPath(external.replace("\\", "/"))
         if name.is_absolute() or ".." in name.parts or external.upper().startswith("LIST") or "%" in external:
             raise InputError(f"{path}: the voxels are in {external!r}; put them in one file beside the header")
+        voxels = path.parent / name
         try:
-            size = (path.parent / name).stat().st_size if (path.parent / name).is_file() else -1
+            size = voxels.stat().st_size if voxels.is_file() else -1
         except (OSError, ValueError):  # no file can have this name
             size = -1
         if size < 0:
@@ -161,3 +162,4 @@ def _check_size(path: Path, sizes: list[int], width: int, size: int, external: s
         raise InputError(
             f"{path}: the file is truncated or its header is damaged: {size} bytes found, {sizes} voxels promised"
         )
+    return voxels

@@ -80,9 +80,9 @@ def _read_h5(path: Path, key: str) -> NDArray[Any]:
         raise InputError(f"{path}: reading .h5 files needs h5py: pip install h5py") from error
     try:
         with h5py.File(path, "r") as content:
-            stored = content[key]
             if isinstance(content.get(key, getlink=True), h5py.ExternalLink):
                 raise ValueError(f"{key} is a link to another file")
+            stored = content[key]
             if isinstance(stored, h5py.Dataset) and (stored.external or stored.is_virtual):
                 raise ValueError(f"the values of {key} are in another file")
             if not isinstance(stored, h5py.Dataset) or stored.nbytes > LARGEST_RATIO * path.stat().st_size:
