@@ -124,8 +124,10 @@ def conclusions(comparison: Comparison) -> list[str]:
 
 
 def _about_few_cases(comparison: Comparison) -> list[str]:
-    found = [rows[OVERALL] for models in comparison.differences.values() for rows in models.values() if OVERALL in rows]
-    n = max((row.n for row in found), default=0)
+    overall = [
+        rows[OVERALL] for models in comparison.differences.values() for rows in models.values() if OVERALL in rows
+    ]
+    n = max((row.n for row in overall), default=0)
     if not n:
         return []
     sentences = []
@@ -137,7 +139,7 @@ def _about_few_cases(comparison: Comparison) -> list[str]:
         sentences.append(
             f"With {n} cases, intervals that should hold the true mean in 95 % of studies hold it in {covered}."
         )
-    least = least_for_tests(sum(row.p is not None for row in found))
+    least = least_for_tests(sum(row.p is not None for row in overall))
     if n < least:
         sentences.append(f"With {n} cases, no test can reach p < 0.05 here; evaluate at least {least}.")
     return sentences

@@ -32,7 +32,7 @@ from medups.workflows.jobs import Job, list_jobs
 from medups.workflows.options import PredictOptions
 from medups.workflows.predict_objects import ObjectRun, SegmentRun
 from medups.workflows.predict_pictures import ClassRun, PictureRun, list_pictures
-from medups.workflows.prediction import PredictionRun
+from medups.workflows.prediction import PredictionRun, Written
 from medups.workflows.shares import Shares
 
 _PICTURE_RUNS: Mapping[str, type[PictureRun]] = {
@@ -121,7 +121,7 @@ class _VolumeRun(PredictionRun):
         mask, labels = segment_scan(self.model, scan, self.device, self.options, self.progress.share(job.scan.name))
         return _Segmented(scan, mask, labels, time.perf_counter() - began)
 
-    def write(self, job: Job, done: _Segmented) -> None:
+    def write(self, job: Job, done: _Segmented) -> Written:
         scan, labels, ids = done.scan, done.labels, done.mask.ids
         files = write_masks(job.files, ids, scan, labels)
         if missing := [path.name for path in job.files.values() if path not in files]:
@@ -135,11 +135,8 @@ class _VolumeRun(PredictionRun):
             files.append(job.mask.with_name(f"{job.scan.name}.preview.png"))
             window = self.model.display_window
             write_bytes(files[-1], preview_png(image, mask, labels.organs, grid.spacing, job.scan.name, window))
-        if self.folder is not None:
-            facts = organ_facts(ids, scan.data, scan.affine, labels.organs)
-            self.record(job, files, done.seconds, scan.warnings, facts)
-        if job.mask in files:
-            self.progress.log(str(job.mask))
+        facts = {} if self.folder is None else organ_facts(ids, scan.data, scan.affine, labels.organs)
+        return Written(files, done.seconds, scan.warnings, facts)
 
 
 @dataclass(frozen=True)

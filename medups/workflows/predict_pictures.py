@@ -22,7 +22,7 @@ from medups.inference.segment import channels_of
 from medups.io.files import require_writable, write_bytes, write_json
 from medups.report.pictures import side_by_side_png
 from medups.workflows.jobs import Job, Jobs
-from medups.workflows.prediction import PredictionRun
+from medups.workflows.prediction import PredictionRun, Written
 
 
 def list_pictures(
@@ -101,13 +101,12 @@ class PictureRun(PredictionRun):
         prediction = self.predict(scan)
         return PredictedPicture(scan, prediction, time.perf_counter() - began)
 
-    def write(self, job: Job, done: PredictedPicture) -> None:
+    def write(self, job: Job, done: PredictedPicture) -> Written:
         files = self.write_prediction(job, done)
         if self.options.preview:
             files.append(job.mask.with_name(f"{job.mask.stem}.preview.png"))
             write_bytes(files[-1], self.drawn(done, job.scan.name))
-        self.record(job, files, done.seconds)
-        self.progress.log(str(job.mask))
+        return Written(files, done.seconds)
 
     @abstractmethod
     def predict(self, picture: NDArray[np.uint8]) -> Any:

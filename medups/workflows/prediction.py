@@ -22,10 +22,27 @@ from medups.workflows.records import finished, scan_files, scan_state, write_fai
 from medups.workflows.shares import Shares
 from medups.workflows.stages import in_stages
 
-Organs = Mapping[str, OrganFacts]
 _SHOWN = 8  # failures in the last message
 _HOST_ALLOCATOR = "DefaultCPUAllocator"  # in torch's error when the host has no memory left
 _READ_AHEAD = 2**27  # bytes on disk; larger scans are read when the one before is done
+
+
+@dataclass(frozen=True)
+class Written:
+    """The files of a case, the seconds that it took, and what else its record says."""
+
+    files: list[Path]
+    seconds: float
+    warnings: Sequence[str] = ()
+    organs: Mapping[str, OrganFacts] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class _Staged:
+    """A scan or what was made of it, and the state of its files when it was read."""
+
+    state: Mapping[str, Any]
+    content: Any
 
 
 @dataclass
@@ -39,7 +56,6 @@ class PredictionRun(ABC):
     progress: Progress
     shares: Shares
     folder: Path | None
-    _states_when_read: dict[str, dict[str, Any]] = field(default_factory=dict, init=False)  # of scans in work
 
     def predict_all(self, listed: Jobs, skip_existing: bool) -> None:
         """Run what is not finished. Raises InputError that lists what failed, after all others are done."""
@@ -88,30 +104,26 @@ class PredictionRun(ABC):
             return True
         return self.folder is not None and finished(self.folder, job.scan, self.settings) is not None
 
-    def record(
-        self, job: Job, files: list[Path], seconds: float, warnings: Sequence[str] = (), organs: Organs | None = None
-    ) -> None:
-        """Record the files of a job, with the state that its scan had when it was read."""
-        if self.folder is not None:
-            state = self._states_when_read.pop(job.scan.name)
-            write_record(self.folder, job.scan, state, self.settings, files, seconds, list(warnings), organs or {})
-
-    def _read(self, job: Job) -> Any:
-        self._states_when_read[job.scan.name] = scan_state(job.scan)
-        files = scan_files(job.scan)
+    def _read(self, job: Job) -> _Staged:
+        state, files = scan_state(job.scan), scan_files(job.scan)
         before = file_states(files)
         with self._reported(job):
             scan = self.read(job)
         require_unchanged(files, before)
-        return scan
+        return _Staged(state, scan)
 
-    def _segment(self, job: Job, scan: Any) -> Any:
+    def _segment(self, job: Job, done: _Staged) -> _Staged:
         with self._reported(job):
-            return self.segment(job, scan)
+            return _Staged(done.state, self.segment(job, done.content))
 
-    def _write(self, job: Job, done: Any) -> None:
+    def _write(self, job: Job, done: _Staged) -> None:
         with self._reported(job):
-            self.write(job, done)
+            written = self.write(job, done.content)
+        if self.folder is not None:
+            about = written.files, written.seconds, list(written.warnings), written.organs
+            write_record(self.folder, job.scan, done.state, self.settings, *about)
+        if job.mask in written.files:
+            self.progress.log(str(job.mask))
 
     @contextmanager
     def _reported(self, job: Job) -> Iterator[None]:
@@ -140,7 +152,7 @@ class PredictionRun(ABC):
         """The prediction for what :meth:`read` returned. Raises InputError."""
 
     @abstractmethod
-    def write(self, job: Job, done: Any) -> None:
+    def write(self, job: Job, done: Any) -> Written:
         """Write what :meth:`segment` returned."""
 
 

@@ -70,6 +70,11 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     progress = progress or SilentProgress()
     folder = output_folder(settings)
     require_writable(folder)
+    with only_process(folder, "a training run") if is_first() else nullcontext():
+        return _train(settings, folder, progress)
+
+
+def _train(settings: Settings, folder: Path, progress: Progress) -> TrainResult:
     dataset = open_dataset(settings.data)
     identity = _identity(settings, dataset)
     done, finished = progress_of(folder / "checkpoints", identity)
@@ -82,18 +87,8 @@ def train(settings: Settings, progress: Progress | None = None) -> TrainResult:
     fabric = make_fabric(*_devices(settings))
     run = set_up_run(settings, dataset, progress)
     plan = plan_of(settings.training, len(run.samples.source))
-    with only_process(folder, "a training run") if is_first() else nullcontext():
-        done, _ = progress_of(folder / "checkpoints", identity)  # another run may have ended meanwhile
-        launch(fabric)
-        samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
-        return _train(fabric, run, plan, identity, progress, done)
-
-
-def _train(
-    fabric: Fabric, run: Run, plan: Plan, identity: Mapping[str, Any], progress: Progress, done: int
-) -> TrainResult:
-    settings, folder = run.settings, output_folder(run.settings)
-    bundle = folder / "bundle"
+    launch(fabric)
+    samples_per_process(plan.batch_size, plan.accumulate, fabric.world_size)
     with open_run_log(folder, progress.log, fabric.is_global_zero, done) as log:
         if fabric.is_global_zero:
             write_json(folder / "config.json", as_dict(settings))

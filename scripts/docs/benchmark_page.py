@@ -165,7 +165,7 @@ def answer(runs: list[dict[str, Any]]) -> Iterator[str]:
     records = [record for run in here for record in run.get("decoders", [])]
     slices = {r["upsampler"]: r for r in records if r["network"].startswith("TransUNet")}
     volumes = {r["upsampler"]: r for r in records if "3-D" in r["network"]}
-    own = slices["bilinear"]["parameters"]
+    bilinear = slices["bilinear"]["parameters"]
     least = volumes["native"]["peak_bytes"]
     yield "| upsampler | training step, 2-D | prediction, 2-D | prediction, 3-D | memory, 3-D | added parameters, 2-D |"
     yield "|---|--:|--:|--:|--:|--:|"
@@ -173,7 +173,7 @@ def answer(runs: list[dict[str, Any]]) -> Iterator[str]:
         step = f"{steps[name]:.2f}" if name in steps else ""
         yield (
             f"| `{name}` | {step} | {slices[name]['against']:.2f} | {volumes[name]['against']:.1f} "
-            f"| {volumes[name]['peak_bytes'] / least:.1f} | {(slices[name]['parameters'] - own) / 1e6:+.2f} M |"
+            f"| {volumes[name]['peak_bytes'] / least:.1f} | {(slices[name]['parameters'] - bilinear) / 1e6:+.2f} M |"
         )
 
 

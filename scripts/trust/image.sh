@@ -35,9 +35,9 @@ known = {"FROM", "ARG", "WORKDIR", "COPY", "RUN", "USER", "ENV", "ENTRYPOINT", "
 lines = [line for line in Path(file).read_text().splitlines() if line and not line.startswith("#")]
 instructions = [line.split(None, 1) for line in "\n".join(lines).replace("\\\n", " ").splitlines()]
 assert {name for name, _ in instructions} <= known, f"{file}: an instruction that this script does not know"
-found = {name: text for name, text in instructions}
-assert found["USER"].isdigit() and int(found["USER"]) > 0, f"{file}: USER must be a number above 0"
-assert found["ENTRYPOINT"] == '["medups"]', f"{file}: ENTRYPOINT {found['ENTRYPOINT']}"
+last = {name: text for name, text in instructions}
+assert last["USER"].isdigit() and int(last["USER"]) > 0, f"{file}: USER must be a number above 0"
+assert last["ENTRYPOINT"] == '["medups"]', f"{file}: ENTRYPOINT {last['ENTRYPOINT']}"
 for name, text in instructions:
     if name == "COPY":
         *sources, target = shlex.split(text)
@@ -48,7 +48,7 @@ for name, text in instructions:
             if command.split()[0] == "pip":
                 print(f"(cd {image}/files && {image}/python/bin/{command.strip()} --quiet --disable-pip-version-check)")
 print("environment=(" + " ".join(text for name, text in instructions if name == "ENV") + ")")
-print(f"user={found['USER']}")
+print(f"user={last['USER']}")
 PYTHON
 # shellcheck source=/dev/null
 source "$work/steps.sh"

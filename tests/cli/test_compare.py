@@ -57,9 +57,9 @@ def test_a_mean_against_most_cases(tmp_path, capsys, monkeypatch):
     """One case is much worse and nineteen are better, which the test of ranks shows."""
     monkeypatch.setattr("tests.cli.test_compare.CASES", [f"{number:04d}" for number in range(20)])
     reference = evaluated(tmp_path / "reference", np.linspace(0.6, 0.9, 20))
-    other = np.linspace(0.6, 0.9, 20) + np.linspace(0.01, 0.03, 20)
-    other[19] = 0.1
-    assert medups("compare", reference, evaluated(tmp_path / "other", other)) == 0
+    dice = np.linspace(0.6, 0.9, 20) + np.linspace(0.01, 0.03, 20)
+    dice[19] = 0.1
+    assert medups("compare", reference, evaluated(tmp_path / "other", dice)) == 0
     said = " ".join(capsys.readouterr().out.split())
     assert "other against reference: Dice -0.0" in said
     assert "better in most cases, p = 0.0" in said
